@@ -1,0 +1,185 @@
+"""The words every room speaks: what is asked of an expert and what comes back.
+
+Every answer type has a live twin. A stream is lazy: nothing is sent until its first chunk is
+awaited, and `await stream.read()` turns it into the whole answer. There is no second code path.
+
+    ExpertCall   what to ask one expert            Dispatch      the calls one request becomes
+    ExpertStream an answer being written           ExpertAnswer  the same answer, whole
+    AnswerChunk  one piece of it                   Usage         what it cost in tokens
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from experts.assembly import assemble
+
+ExpertName: TypeAlias = str
+Domain: TypeAlias = str
+Message: TypeAlias = Mapping[str, Any]
+"""One chat message exactly as the client wrote it (OpenAI's wire shape); unknown fields survive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens read and written. Adding two gives the usage of both calls together."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertCall:
+    """One question to one expert.
+
+    Args:
+        expert: whom to ask.
+        messages: the conversation, oldest first.
+        parameters: everything else of the request body, passed to the server untouched.
+        deadline_seconds: total time allowed from the first attempt to the last chunk; None means the
+            expert's own limit. All attempts and fallbacks share it.
+    """
+
+    expert: ExpertName
+    messages: tuple[Message, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    deadline_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """The calls one request becomes, best first, and who stands in when all of an expert's replicas fail.
+
+    `fallbacks` are tried in order, each at most once, before the first chunk only.
+    """
+
+    calls: tuple[ExpertCall, ...]
+    fallbacks: tuple[ExpertName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerChunk:
+    """One piece of an answer: the server's own chat.completion.chunk, and what we read from it.
+
+    `text` is the visible content added to choice 0, empty for role, tool-call and usage chunks.
+    """
+
+    raw: Mapping[str, Any]
+    text: str = ""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(slots=True)
+class CallFacts:
+    """What happened while a call ran; filled in by the dispatcher as it happens.
+
+    `expert` is who really answers: it differs from the call's when a fallback stepped in.
+    Times are seconds since the first attempt began.
+    """
+
+    expert: ExpertName
+    attempts: int = 0
+    replica: str | None = None
+    failures: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    first_token_seconds: float | None = None
+    total_seconds: float | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertAnswer:
+    """A whole answer.
+
+    `body` is an OpenAI chat.completion built from every chunk: all choices, tool calls, log
+    probabilities and unknown fields included. `text` is the visible content of choice 0.
+    """
+
+    expert: ExpertName
+    body: Mapping[str, Any]
+    text: str
+    finish_reason: str | None
+    usage: Usage
+    facts: CallFacts
+
+
+class ExpertStream:
+    """An answer while it is written. Whoever holds it closes it (`async with`), or reads it to the end."""
+
+    def __init__(
+        self,
+        call: ExpertCall,
+        open_chunks: Callable[[CallFacts], AsyncGenerator[AnswerChunk, None]],
+    ) -> None:
+        self.call = call
+        self.facts = CallFacts(expert=call.expert)
+        self._open_chunks = open_chunks
+        self._chunks: AsyncGenerator[AnswerChunk, None] | None = None
+        self._primed: AnswerChunk | None = None
+
+    @property
+    def expert(self) -> ExpertName:
+        """Who answers, which is a fallback's name once one has stepped in."""
+        return self.facts.expert
+
+    async def prime(self) -> None:
+        """Await the first chunk and keep it, so that an early failure can still become an HTTP status.
+
+        Raises:
+            ExpertError: nobody could answer.
+        """
+        if self._chunks is None:
+            self.facts.started = time.monotonic()
+            self._chunks = self._open_chunks(self.facts)
+            self._primed = await anext(self._chunks, None)
+
+    async def __aiter__(self) -> AsyncIterator[AnswerChunk]:
+        await self.prime()
+        if self._primed is not None:
+            primed, self._primed = self._primed, None
+            yield primed
+        assert self._chunks is not None
+        async for chunk in self._chunks:
+            yield chunk
+
+    async def read(self) -> ExpertAnswer:
+        """Read to the end and return the whole answer."""
+        async with self:
+            chunks = [chunk async for chunk in self]
+        return whole_answer(chunks, self.facts)
+
+    async def aclose(self) -> None:
+        """Stop the answer here; the server's request is aborted."""
+        if self._chunks is not None:
+            await self._chunks.aclose()
+
+    async def __aenter__(self) -> ExpertStream:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+
+def whole_answer(chunks: list[AnswerChunk], facts: CallFacts) -> ExpertAnswer:
+    """Join chunks, oldest first, into the answer a client would have got without streaming."""
+    return ExpertAnswer(
+        expert=facts.expert,
+        body=assemble([chunk.raw for chunk in chunks]),
+        text="".join(chunk.text for chunk in chunks),
+        finish_reason=next((c.finish_reason for c in reversed(chunks) if c.finish_reason), None),
+        usage=next((c.usage for c in reversed(chunks) if c.usage), Usage()),
+        facts=facts,
+    )
