@@ -1,1 +1,7 @@
-"""Door of the room; behaviour is imported from here, vocabulary from its own module."""
+"""How do several answers become one? Fusion strategies over experts' answers, alive under partial failure."""
+
+from aggregator.aggregator import Aggregator
+from aggregator.config import FusionConfig
+from aggregator.strategies import STRATEGIES
+
+__all__ = ["STRATEGIES", "Aggregator", "FusionConfig"]

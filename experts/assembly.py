@@ -36,9 +36,8 @@ def _grow_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
     _grow_message(choice["message"], part.get("delta") or {})
     if part.get("logprobs"):
         choice["logprobs"] = _joined_logprobs(choice["logprobs"], part["logprobs"])
-    for key, value in part.items():
-        if key not in ("index", "delta", "logprobs") and value is not None:
-            choice[key] = value
+    read_above = ("index", "delta", "logprobs")
+    choice.update({k: v for k, v in part.items() if k not in read_above and v is not None})
 
 
 def _grow_message(message: dict[str, Any], delta: Mapping[str, Any]) -> None:

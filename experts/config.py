@@ -105,9 +105,7 @@ class ExpertConfig(Strict):
         places = [place for place in ("replicas", "launch", "adapter") if getattr(self, place)]
         if len(places) != 1:
             found = " and ".join(places) or "none of them"
-            raise ValueError(
-                f"say where '{self.name}' runs: one of replicas, launch or adapter (found {found})"
-            )
+            raise ValueError(f"say where '{self.name}' runs: one of replicas, launch or adapter (found {found})")
         if self.launch and self.backend != "vllm":
             raise ValueError(f"'{self.name}' has launch: only backend: vllm can be started by the gateway")
         return self
@@ -136,6 +134,6 @@ class ExpertConfig(Strict):
 
 
 def resolve_folder(reference: str, root: Path) -> str:
-    """Return the absolute folder when `reference` is one relative to `root`, else it as written (a hub name)."""
+    """Return the absolute folder when `reference` is one under `root`, else it as written (a hub name)."""
     folder = (root / reference).expanduser()
     return str(folder.resolve()) if folder.exists() else reference

@@ -7,7 +7,7 @@
         ExpertTimeout       retry    no first token, or no further token, in time
         ExpertOverloaded    retry    429 or a full queue; carries `retry_after`
         ExpertProtocolError retry    the server spoke something that is not a chat completion
-        ExpertRejected               400, 404, 413, 422: the request itself is at fault; carries the server's words
+        ExpertRejected               400, 404, 413, 422: the request is at fault; carries the server's words
       LaunchError(expert)            a server of ours could not be started: what failed and how to mend it
 
 `retryable` is a class attribute: the dispatcher asks, and never branches on class.

@@ -1,0 +1,35 @@
+"""One candidate passes straight through; several go through the asked strategy. Both leave as one stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aggregator.errors import UnknownStrategy
+from aggregator.strategies import STRATEGIES, Strategy
+from aggregator.types import FusedStream, FusionReport, FusionTask
+
+SINGLE = "single"
+
+
+class Aggregator:
+    """Choose the strategy and start it. Holds no state: every fusion stands alone."""
+
+    def __init__(self, strategies: Mapping[str, Strategy] = STRATEGIES) -> None:
+        self._strategies = strategies
+
+    def strategy(self, name: str) -> Strategy:
+        """Return the strategy called `name` ("none" is another word for "single").
+
+        Raises:
+            UnknownStrategy: there is no such strategy.
+        """
+        asked = SINGLE if name == "none" else name
+        if asked not in self._strategies:
+            raise UnknownStrategy(name, [*self._strategies, "none"])
+        return self._strategies[asked]
+
+    def fuse(self, task: FusionTask, strategy: str) -> FusedStream:
+        """Return the (lazy) fused answer."""
+        chosen = self.strategy(SINGLE if len(task.candidates) == 1 else strategy)
+        report = FusionReport(strategy=chosen.name)
+        return FusedStream(chosen.fuse(task, report), report)

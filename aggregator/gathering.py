@@ -1,0 +1,93 @@
+"""Read candidates concurrently until enough are in, or time is up. The only place that starts tasks here.
+
+Task groups wrap errors in ExceptionGroups that no handler finds by class; so tasks return their failure as
+a value, and whatever still runs when we stop waiting is cancelled and awaited before anything is returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from aggregator.errors import QuorumNotReached
+from aggregator.types import Answer, Candidate, Failure, FusionLimits, FusionReport
+from experts.errors import ExpertError, ExpertRejected
+
+Enough = Callable[[Sequence[Answer], Sequence[Candidate]], bool]
+
+
+def wait_for_all(_answers: Sequence[Answer], _pending: Sequence[Candidate]) -> bool:
+    """Never stop early."""
+    return False
+
+
+async def gather(
+    candidates: Sequence[Candidate],
+    limits: FusionLimits,
+    report: FusionReport,
+    enough: Enough = wait_for_all,
+) -> list[Answer]:
+    """Return the answers that arrived, in the candidates' order; `report` gets answers, failures and usage.
+
+    Args:
+        enough: told the answers so far and the candidates still writing; True cancels the latter.
+
+    Raises:
+        QuorumNotReached: fewer than `limits.quorum` answered.
+        ExpertRejected: nobody answered and the first expert refused the request itself.
+    """
+    tasks = {asyncio.create_task(_read(candidate)): candidate for candidate in candidates}
+    try:
+        await _wait(tasks, limits, enough)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    outcomes = [_outcome(task, candidate, limits) for task, candidate in tasks.items()]
+    return _record(outcomes, limits, report)
+
+
+async def _read(candidate: Candidate) -> Answer | Failure:
+    try:
+        return Answer(await candidate.stream.read(), candidate.weight)
+    except ExpertError as error:
+        return Failure(candidate.expert, candidate.weight, str(error), error)
+
+
+async def _wait(
+    tasks: dict[asyncio.Task[Answer | Failure], Candidate], limits: FusionLimits, enough: Enough
+) -> None:
+    deadline = time.monotonic() + limits.deadline_seconds
+    pending = set(tasks)
+    while pending and (left := deadline - time.monotonic()) > 0:
+        _, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        answers = [r for task in tasks if task.done() and isinstance(r := task.result(), Answer)]
+        waiting = [candidate for task, candidate in tasks.items() if task in pending]
+        if len(answers) >= limits.quorum and enough(answers, waiting):
+            return
+
+
+def _outcome(task: asyncio.Task[Answer | Failure], candidate: Candidate, limits: FusionLimits) -> Answer | Failure:
+    if not task.cancelled():
+        return task.result()
+    late = candidate.stream.facts.total_seconds or 0.0
+    decided = late < limits.deadline_seconds
+    reason = "not needed any more" if decided else f"not done within {limits.deadline_seconds:g} s"
+    return Failure(candidate.expert, candidate.weight, reason)
+
+
+def _record(outcomes: Sequence[Answer | Failure], limits: FusionLimits, report: FusionReport) -> list[Answer]:
+    answers = [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    report.answers.extend(answers)
+    report.failures.extend(failures)
+    for answer in answers:
+        report.usage += answer.answer.usage
+        report.attempts += answer.answer.facts.attempts
+    rejected = next((f.error for f in failures if isinstance(f.error, ExpertRejected)), None)
+    if not answers and rejected is not None:
+        raise rejected
+    if len(answers) < limits.quorum:
+        raise QuorumNotReached(limits.quorum, len(answers), failures)
+    return answers

@@ -1,0 +1,138 @@
+"""What the aggregator reads and gives back.
+
+Candidate    an expert's answer on its way, with the router's weight
+Failure      an expert that did not answer, and why
+FusionTask   all a strategy may know: candidates, the conversation, whom to ask for writing
+FusionReport what happened, filled in while it happens
+FusedStream  the one answer being written      FusedAnswer  the same, whole
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from experts.types import (
+    AnswerChunk,
+    CallFacts,
+    ExpertAnswer,
+    ExpertCall,
+    ExpertName,
+    ExpertStream,
+    Message,
+    Usage,
+    whole_answer,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One expert's answer on its way. Weights are the router's; they need not sum to 1 here."""
+
+    stream: ExpertStream
+    weight: float
+
+    @property
+    def expert(self) -> ExpertName:
+        return self.stream.expert
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An expert that gave no usable answer."""
+
+    expert: ExpertName
+    weight: float
+    message: str
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A candidate that was read to its end."""
+
+    answer: ExpertAnswer
+    weight: float
+
+    @property
+    def expert(self) -> ExpertName:
+        return self.answer.expert
+
+    @property
+    def text(self) -> str:
+        return self.answer.text
+
+
+@dataclass(frozen=True, slots=True)
+class FusionLimits:
+    """When a strategy stops waiting: after `deadline_seconds`, and never with fewer than `quorum` answers."""
+
+    quorum: int = 1
+    deadline_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class FusionTask:
+    """One fusion.
+
+    Args:
+        candidates: best first; the first is the primary.
+        messages: the conversation as the experts saw it.
+        parameters: the client's own parameters, for the fuser's call.
+        fuser: who writes in strategies that need a writer; None means the primary.
+        ask: opens a call to an expert (lazy), used for the fuser.
+        limits: quorum and deadline.
+    """
+
+    candidates: tuple[Candidate, ...]
+    messages: tuple[Message, ...]
+    ask: Callable[[ExpertCall], ExpertStream]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    fuser: ExpertName | None = None
+    limits: FusionLimits = FusionLimits()
+
+
+@dataclass(slots=True)
+class FusionReport:
+    """What happened in one fusion. `answered_by` is known when the first chunk is; the rest at the end."""
+
+    strategy: str
+    answered_by: ExpertName | None = None
+    fuser: ExpertName | None = None
+    answers: list[Answer] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    note: str = ""
+    usage: Usage = field(default_factory=Usage)
+    attempts: int = 0
+    finals: dict[ExpertName, str | None] = field(default_factory=dict)
+
+
+class FusedStream:
+    """The fused answer while it is written. Whoever holds it closes it, or reads it to the end."""
+
+    def __init__(self, chunks: AsyncGenerator[AnswerChunk, None], report: FusionReport) -> None:
+        self._chunks = chunks
+        self.report = report
+
+    def __aiter__(self) -> AsyncIterator[AnswerChunk]:
+        return self._chunks
+
+    async def read(self) -> FusedAnswer:
+        """Read to the end and return the whole answer; the body's usage is the sum over every call."""
+        chunks = [chunk async for chunk in self]
+        from_expert = self.report.answered_by or self.report.strategy
+        answer = whole_answer(chunks, CallFacts(expert=from_expert))
+        return FusedAnswer(answer=answer, report=self.report)
+
+    async def aclose(self) -> None:
+        """Stop here; every expert still writing is aborted."""
+        await self._chunks.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class FusedAnswer:
+    """The one answer, whole, and how it came about."""
+
+    answer: ExpertAnswer
+    report: FusionReport

@@ -1,0 +1,192 @@
+"""Any OpenAI-compatible server, asked for a streamed chat completion.
+
+Whole answers are read from the same stream, so there is one request shape and one parser. httpx's errors
+are translated here, in one table, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import orjson
+
+from experts import sse
+from experts.errors import (
+    ExpertError,
+    ExpertOverloaded,
+    ExpertProtocolError,
+    ExpertRejected,
+    ExpertTimeout,
+    ExpertUnavailable,
+)
+from experts.registry import Expert, Replica
+from experts.types import AnswerChunk, ExpertCall, Usage
+
+PROBE_TIMEOUT_SECONDS = 3.0
+OVERLOADED = frozenset({429, 503})
+HTTPX_ERRORS: dict[type[httpx.HTTPError], tuple[type[ExpertError], str]] = {
+    httpx.ReadTimeout: (ExpertTimeout, "stopped answering"),
+    httpx.WriteTimeout: (ExpertTimeout, "stopped reading the request"),
+    httpx.PoolTimeout: (ExpertTimeout, "had no connection free"),
+    # aiohttp's lost connections arrive as connect timeouts: httpx_aiohttp maps ClientConnectionError so.
+    httpx.ConnectTimeout: (ExpertUnavailable, "closed the connection or could not be reached"),
+    httpx.TimeoutException: (ExpertTimeout, "took too long"),
+    httpx.UnsupportedProtocol: (ExpertUnavailable, "has a URL that cannot be called"),
+    httpx.RemoteProtocolError: (ExpertUnavailable, "broke off the connection"),
+    httpx.NetworkError: (ExpertUnavailable, "cannot be reached"),
+    httpx.HTTPError: (ExpertUnavailable, "could not be asked"),
+}
+
+
+class OpenAIBackend:
+    """Speak to any OpenAI-compatible server. The client is borrowed, not owned."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def stream(
+        self, expert: Expert, replica: Replica, call: ExpertCall
+    ) -> AsyncGenerator[AnswerChunk, None]:
+        """Yield the answer's chunks; see `Backend.stream`."""
+        content = orjson.dumps(self.request_body(expert, call))
+        url = f"{replica.base_url}/chat/completions"
+        with_headers = headers(replica)
+        async with (
+            translated(expert.name),
+            self._client.stream("POST", url, content=content, headers=with_headers) as response,
+        ):
+            await raise_for_status(expert.name, response)
+            finished = False
+            async for data in sse.events(response.aiter_bytes()):
+                if data == b"[DONE]":
+                    return
+                chunk = parse_chunk(expert.name, data)
+                finished = finished or chunk.finish_reason is not None
+                yield chunk
+        if not finished:
+            raise ExpertUnavailable(expert.name, f"Expert '{expert.name}' broke off its answer before the end.")
+
+    def request_body(self, expert: Expert, call: ExpertCall) -> dict[str, Any]:
+        """Return what is sent: the client's own parameters, our model name, streaming with usage."""
+        body = dict(call.parameters)
+        body["model"] = expert.config.served_model
+        body["messages"] = [dict(message) for message in call.messages]
+        body["stream"] = True
+        body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        return body
+
+    async def probe(self, expert: Expert, replica: Replica) -> None:
+        """Return when the server lists the expert's model."""
+        listed = await self._listed_models(expert, replica)
+        if expert.config.served_model not in listed:
+            known = ", ".join(sorted(listed)) or "nothing"
+            raise ExpertUnavailable(
+                expert.name,
+                f"The server of expert '{expert.name}' serves {known}, not '{expert.config.served_model}'.",
+            )
+
+    async def _listed_models(self, expert: Expert, replica: Replica) -> set[str]:
+        async with translated(expert.name):
+            response = await self._client.get(
+                f"{replica.base_url}/models", headers=headers(replica), timeout=PROBE_TIMEOUT_SECONDS
+            )
+            await raise_for_status(expert.name, response)
+        try:
+            return {model["id"] for model in orjson.loads(response.content)["data"]}
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            raise ExpertProtocolError(
+                expert.name, f"The server of expert '{expert.name}' does not list models as OpenAI does."
+            ) from None
+
+
+def headers(replica: Replica) -> dict[str, str]:
+    """Return the upstream headers: the replica's own key, never the client's."""
+    bearer = {"authorization": f"Bearer {replica.api_key}"} if replica.api_key else {}
+    return {"content-type": "application/json", "accept": "text/event-stream", **bearer}
+
+
+@asynccontextmanager
+async def translated(expert: str) -> AsyncIterator[None]:
+    """Turn httpx's errors into ours, the most specific row first."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        kind, what = next(HTTPX_ERRORS[base] for base in type(error).__mro__ if base in HTTPX_ERRORS)
+        raise kind(expert, f"Expert '{expert}' {what}.") from error
+    except sse.EventTooLarge as error:
+        raise ExpertProtocolError(expert, f"Expert '{expert}': {error}.") from error
+
+
+async def raise_for_status(expert: str, response: httpx.Response) -> None:
+    """Raise the error that an HTTP status means: overload, a fault of the server, or of the request."""
+    if response.status_code < 400:
+        return
+    await response.aread()
+    error = error_object(response)
+    message = f"Expert '{expert}' answered {response.status_code}: {error['message']}"
+    if response.status_code in OVERLOADED:
+        raise ExpertOverloaded(expert, message, retry_after=retry_after_seconds(response))
+    if response.status_code in (401, 403):
+        raise ExpertUnavailable(expert, f"Expert '{expert}' refused the gateway's key: check its api_key.")
+    if response.status_code >= 500 or response.status_code == 408:
+        raise ExpertUnavailable(expert, message)
+    raise ExpertRejected(expert, message, status=response.status_code, body=error)
+
+
+def error_object(response: httpx.Response) -> dict[str, Any]:
+    """Return the OpenAI error object of a response, whatever shape the server chose."""
+    try:
+        body = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        body = {}
+    found = body.get("error", body) if isinstance(body, dict) else {}
+    if not isinstance(found, dict):
+        found = {"message": str(found)}
+    text = found.get("message") or found.get("detail") or response.text[:500] or response.reason_phrase
+    return {
+        "type": found.get("type"),
+        "param": found.get("param"),
+        "code": found.get("code"),
+        "message": text,
+    }
+
+
+def retry_after_seconds(response: httpx.Response) -> float:
+    """Return the server's Retry-After in seconds; 1 when it names none or a date."""
+    try:
+        return max(0.0, float(response.headers.get("retry-after", "1")))
+    except ValueError:
+        return 1.0
+
+
+def parse_chunk(expert: str, data: bytes) -> AnswerChunk:
+    """Read one event.
+
+    Raises:
+        ExpertProtocolError: it is not a chat completion chunk.
+        ExpertUnavailable: the server reports an error in mid-stream.
+    """
+    try:
+        raw = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise ExpertProtocolError(expert, f"Expert '{expert}' sent an event that is not JSON.") from None
+    if isinstance(raw, dict) and raw.get("error"):
+        raise ExpertUnavailable(expert, f"Expert '{expert}' reported: {_message(raw['error'])}")
+    if not isinstance(raw, dict) or not isinstance(raw.get("choices"), list):
+        raise ExpertProtocolError(expert, f"Expert '{expert}' sent an event that is not a chat completion.")
+    return _chunk(raw)
+
+
+def _message(error: object) -> str:
+    return str(error.get("message", error)) if isinstance(error, Mapping) else str(error)
+
+
+def _chunk(raw: dict[str, Any]) -> AnswerChunk:
+    first: dict[str, Any] = next((c for c in raw["choices"] if c.get("index", 0) == 0), {})
+    used = raw.get("usage")
+    usage = Usage(used.get("prompt_tokens") or 0, used.get("completion_tokens") or 0) if used else None
+    text = (first.get("delta") or {}).get("content") or ""
+    return AnswerChunk(raw=raw, text=text, finish_reason=first.get("finish_reason"), usage=usage)

@@ -1,0 +1,150 @@
+"""Run calls: choose a replica, keep deadlines, try another before the first chunk, never after.
+
+One attempt is one request to one replica. Attempts over all replicas and stand-in experts are bounded and
+share the call's deadline. Nothing is sent until a stream is first awaited, so a cascade costs nothing extra.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+
+from experts.admission import Admission
+from experts.backends.base import Backend
+from experts.balancer import choose
+from experts.errors import ExpertError, ExpertOverloaded, ExpertTimeout, ExpertUnavailable
+from experts.health import HealthBoard
+from experts.registry import Expert, Registry, Replica
+from experts.types import AnswerChunk, CallFacts, Dispatch, ExpertCall, ExpertName, ExpertStream
+
+MAX_ATTEMPTS = 3
+
+
+class Dispatcher:
+    """Open expert streams. Everything it is given is borrowed; it owns no connection."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        backends: Mapping[str, Backend],
+        health: HealthBoard,
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> None:
+        self._registry, self._backends, self.health = registry, backends, health
+        self.admission = Admission()
+        self.max_attempts = max_attempts
+
+    def open(self, call: ExpertCall, fallbacks: Sequence[ExpertName] = ()) -> ExpertStream:
+        """Return a lazy stream of `call`; `fallbacks` stand in, in order, before the first chunk."""
+        return ExpertStream(call, lambda facts: self._run(call, tuple(fallbacks), facts))
+
+    def run(self, dispatch: Dispatch) -> tuple[ExpertStream, ...]:
+        """Open every call. Stand-ins serve the first call only: the other arms survive by each other."""
+        first, *rest = dispatch.calls
+        return (self.open(first, dispatch.fallbacks), *(self.open(call) for call in rest))
+
+    async def _run(
+        self, call: ExpertCall, fallbacks: tuple[ExpertName, ...], facts: CallFacts
+    ) -> AsyncGenerator[AnswerChunk, None]:
+        experts = self._experts(call, fallbacks)
+        deadline = facts.started + (call.deadline_seconds or experts[0].config.limits.timeout_seconds)
+        error: ExpertError = ExpertUnavailable(call.expert, f"Expert '{call.expert}' has no replica.")
+        for expert, replica in self._attempts(experts):
+            if facts.attempts == self.max_attempts or time.monotonic() >= deadline:
+                break
+            facts.attempts += 1
+            facts.expert, facts.replica = expert.name, replica.base_url
+            try:
+                async with aclosing(self._attempt(expert, replica, call, facts, deadline)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                return
+            except ExpertError as failure:
+                self._note(replica, failure, facts)
+                if facts.first_token_seconds is not None or not failure.retryable:
+                    raise
+                error = failure
+        raise error
+
+    def _experts(self, call: ExpertCall, fallbacks: Sequence[ExpertName]) -> list[Expert]:
+        snapshot = self._registry.snapshot
+        if call.expert not in snapshot:
+            raise ExpertUnavailable(call.expert, f"Expert '{call.expert}' is not registered any more.")
+        return [snapshot[name] for name in (call.expert, *fallbacks) if name in snapshot]
+
+    def _attempts(self, experts: Sequence[Expert]) -> Iterator[tuple[Expert, Replica]]:
+        """Yield what to try: every replica of the first expert, then of each stand-in, none twice."""
+        for expert in experts:
+            tried: set[str] = set()
+            while replica := choose(expert.replicas, self.health, tried=tried):
+                tried.add(replica.base_url)
+                yield expert, replica
+
+    async def _attempt(
+        self, expert: Expert, replica: Replica, call: ExpertCall, facts: CallFacts, deadline: float
+    ) -> AsyncGenerator[AnswerChunk, None]:
+        limits = expert.config.limits
+        first_by = min(time.monotonic() + limits.first_token_timeout_seconds, deadline)
+        record = self.health.of(replica.base_url)
+        async with self.admission.place(expert.name, limits, first_by - time.monotonic()):
+            record.in_flight += 1
+            try:
+                backend = self._backends[expert.config.backend]
+                async with aclosing(backend.stream(expert, replica, call)) as chunks:
+                    async for chunk in _timed(expert, chunks, first_by, deadline):
+                        self._served(replica, chunk, facts)
+                        yield chunk
+            finally:
+                record.in_flight -= 1
+                facts.total_seconds = time.monotonic() - facts.started
+
+    def _served(self, replica: Replica, chunk: AnswerChunk, facts: CallFacts) -> None:
+        if facts.first_token_seconds is None:
+            facts.first_token_seconds = time.monotonic() - facts.started
+            self.health.served(replica.base_url)
+        facts.usage = chunk.usage or facts.usage
+
+    def _note(self, replica: Replica, failure: ExpertError, facts: CallFacts) -> None:
+        facts.failures.append(f"{facts.expert}: {type(failure).__name__}")
+        if isinstance(failure, ExpertOverloaded):
+            self.health.overloaded(replica.base_url, failure.retry_after)
+        elif failure.retryable:
+            self.health.failed(replica.base_url, str(failure))
+
+
+async def _timed(
+    expert: Expert, chunks: AsyncGenerator[AnswerChunk, None], first_by: float, deadline: float
+) -> AsyncGenerator[AnswerChunk, None]:
+    """Pass chunks on while each comes in time: the first token by `first_by`, all by `deadline` (monotonic).
+
+    Chunks that say nothing yet (a role, say) are held back until the first token: before it, another
+    replica may still take over.
+    """
+    held: list[AnswerChunk] = []
+    until, what = first_by, "its first token"
+    while True:
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                chunk = await anext(chunks, None)
+        except TimeoutError:
+            raise ExpertTimeout(expert.name, f"Expert '{expert.name}' did not send {what} in time.") from None
+        held += [chunk] if chunk else []
+        if chunk is None or until is not first_by or says_something(chunk):
+            for ready in held:
+                yield ready
+            if chunk is None:
+                return
+            held.clear()
+            idle_until = time.monotonic() + expert.config.limits.idle_timeout_seconds
+            until, what = min(idle_until, deadline), "the rest of its answer"
+
+
+def says_something(chunk: AnswerChunk) -> bool:
+    """Say whether a client can see anything in this chunk beyond whose turn it is."""
+    if chunk.finish_reason or chunk.usage:
+        return True
+    deltas = (choice.get("delta") or {} for choice in chunk.raw["choices"])
+    return any(value for delta in deltas for key, value in delta.items() if key != "role")

@@ -1,0 +1,48 @@
+"""Split a server-sent-event byte stream into the data of its events.
+
+Apart because relays have broken here: lines may be megabytes long and frames may be cut anywhere, so
+bytes are collected until a blank line and never read line by line (WHATWG HTML, section 9.2.6).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+class EventTooLarge(ValueError):
+    """One event grew past the bound; the stream is not usable any more."""
+
+
+async def events(chunks: AsyncIterator[bytes], *, max_bytes: int = MAX_EVENT_BYTES) -> AsyncIterator[bytes]:
+    """Yield each event's `data`, comments and other fields dropped; an unfinished last event counts too.
+
+    Raises:
+        EventTooLarge: an event is larger than `max_bytes`.
+    """
+    pending = bytearray()
+    scanned = 0
+    async for chunk in chunks:
+        pending += chunk
+        while match := BLANK_LINE.search(pending, max(0, scanned - 3)):
+            data = event_data(bytes(pending[: match.start()]))
+            del pending[: match.end()]
+            scanned = 0
+            if data is not None:
+                yield data
+        scanned = len(pending)
+        if scanned > max_bytes:
+            raise EventTooLarge(f"one server-sent event is larger than {max_bytes} bytes")
+    if (data := event_data(bytes(pending))) is not None:
+        yield data
+
+
+def event_data(frame: bytes) -> bytes | None:
+    """Return the joined `data:` lines of one frame, or None when it has none (a comment, say)."""
+    lines = [line for line in re.split(rb"\r\n|\n|\r", frame) if line.startswith(b"data:")]
+    if not lines:
+        return None
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines)
