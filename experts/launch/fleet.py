@@ -1,0 +1,142 @@
+"""All the servers this gateway runs itself, as one thing to start, ask and stop.
+
+On GPUs they start together. On a CPU one at a time: two that load at once take longer than one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from experts.errors import LaunchError
+from experts.launch.environment import VllmEnvironment
+from experts.launch.process import GRACE_SECONDS, ServerProgress, ServerState, SupervisedServer
+from experts.launch.state import log_path
+from experts.launch.supervision import Patience
+from experts.launch.vllm import ServerSpec, command_line
+
+
+class Fleet:
+    """Servers by name, and which of them answers for an expert.
+
+    `async with Fleet(...)` begins to start them and stops them at the end, whatever happened between.
+
+    Args:
+        specs: the servers, from `plan_servers`.
+        environment: the Python that runs vLLM.
+        progress: told of every change of every server, on the event loop; must return at once.
+        patience: when to restart and give up; None fits the environment.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[ServerSpec],
+        environment: VllmEnvironment,
+        progress: Callable[[ServerProgress], None] | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._environment = environment
+        self._tell = progress
+        self._patience = patience or Patience.on(environment.kind)
+        self._servers = {spec.name: self._supervised(spec) for spec in specs}
+        self._bringing_up: asyncio.Task[None] | None = None
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Every expert some server of ours answers for."""
+        return tuple(expert for server in self._servers.values() for expert in server.spec.experts)
+
+    @property
+    def progress(self) -> tuple[ServerProgress, ...]:
+        """Where each server is now."""
+        return tuple(server.progress for server in self._servers.values())
+
+    def server(self, expert: str) -> SupervisedServer:
+        """Return the server that answers for an expert (KeyError: none of ours does)."""
+        for server in self._servers.values():
+            if expert in server.spec.experts:
+                return server
+        raise KeyError(expert)
+
+    def base_url(self, expert: str) -> str:
+        """Return the OpenAI base URL, /v1 included, that answers for an expert."""
+        return self.server(expert).spec.base_url
+
+    def state(self, expert: str) -> ServerState:
+        """Return what the expert's server is doing."""
+        return self.server(expert).state
+
+    async def start(self) -> None:
+        """Begin to start every server; returns at once."""
+        self._bringing_up = asyncio.create_task(self._bring_up(), name="fleet")
+
+    async def wait_ready(self, timeout_seconds: float | None = None) -> None:
+        """Wait until every server answers; each has its own start timeout, and `timeout_seconds` is for all.
+
+        Raises:
+            LaunchError: some did not; all of their reasons, while the others keep running.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                if self._bringing_up is not None:
+                    await asyncio.wait({self._bringing_up})
+                outcomes = await asyncio.gather(*(_failure(server) for server in self._servers.values()))
+        except TimeoutError:
+            late = ", ".join(p.server for p in self.progress if p.state is not ServerState.READY)
+            raise LaunchError(late, f"not ready within {timeout_seconds:.0f} s: {late}") from None
+        failures = [error for error in outcomes if error is not None]
+        if failures:
+            raise LaunchError(", ".join(e.server for e in failures), "; ".join(str(e) for e in failures))
+
+    async def restart(self, expert: str) -> None:
+        """Stop and start the expert's server, with a clean record; the way back from FAILED."""
+        await self.server(expert).restart()
+
+    async def add(self, spec: ServerSpec) -> None:
+        """Take one more server in and begin to start it."""
+        self._servers[spec.name] = self._supervised(spec)
+        await self._servers[spec.name].start()
+
+    async def remove(self, name: str, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Stop a server and forget it (KeyError: there is none of this name)."""
+        await self._servers.pop(name).stop(grace_seconds)
+
+    async def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Stop every server at once; returns when no process of theirs is left."""
+        if self._bringing_up is not None:
+            self._bringing_up.cancel()
+            await asyncio.wait({self._bringing_up})
+        await asyncio.gather(*(server.stop(grace_seconds) for server in self._servers.values()))
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def _supervised(self, spec: ServerSpec) -> SupervisedServer:
+        argv, env = command_line(spec, self._environment)
+        return SupervisedServer(spec, argv, env, log_path(spec.name), self._patience, self._tell)
+
+    async def _bring_up(self) -> None:
+        for server in self._servers.values():
+            await server.start()
+            if self._environment.kind == "cpu":
+                await _failure(server)
+
+
+async def _failure(server: SupervisedServer) -> LaunchError | None:
+    """Wait for a server to answer; return why it does not."""
+    try:
+        await server.wait_ready(server.spec.start_timeout_seconds)
+    except LaunchError as error:
+        return error
+    return None

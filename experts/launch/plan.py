@@ -1,0 +1,171 @@
+"""Which servers the configured experts need: one per `launch:`, with its LoRA experts riding along.
+
+Reads folders (are they there, what rank do they have) and tries ports; starts nothing. Everything wrong with
+the configuration is found here, before the first server starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from experts.config import AdapterConfig, ExpertConfig, LaunchConfig, resolve_folder
+from experts.errors import ConfigError
+from experts.launch.environment import VllmEnvironment
+from experts.launch.gpus import Gpu, Wish, share_out, visible_gpus
+from experts.launch.vllm import HOST, LORA_RANKS, Adapter, Hardware, ServerSpec
+from experts.pocket import weights_folder
+
+FIRST_PORT = 8501
+POCKET = "builtin:pocket/"
+OUR_FLAGS = ("--host", "--port", "--model", "--served-model-name", "--lora-modules")
+
+
+def plan_servers(
+    experts: Sequence[ExpertConfig],
+    root: Path,
+    environment: VllmEnvironment,
+    first_port: int = FIRST_PORT,
+    *,
+    gpus: Sequence[Gpu] | None = None,
+) -> tuple[ServerSpec, ...]:
+    """Return the servers to start, in the configuration's order; experts with replicas need none.
+
+    Args:
+        experts: the whole `experts:` section, since adapters name their base in it.
+        root: the folder that relative model and adapter folders count from.
+        first_port: servers listen on loopback from here up; ports in use are skipped.
+        gpus: what may be used; None asks this machine (on a CPU environment: nothing).
+
+    Raises:
+        ConfigError: a folder is missing, an adapter has no base, `args` sets what is ours, or GPUs do not suffice.
+    """
+    launched = [(expert, expert.launch) for expert in experts if expert.launch is not None]
+    riders = _riders_by_base(experts, root)
+    hardware = _hardware([(expert.name, launch) for expert, launch in launched], environment, gpus)
+    ports = free_ports(first_port)
+    return tuple(
+        ServerSpec(
+            name=expert.name,
+            model=resolve_model(launch.model, root, expert.name),
+            served_name=expert.served_model,
+            port=next(ports),
+            adapters=riders.get(expert.name, ()),
+            args=_checked_args(expert.name, launch),
+            env=dict(launch.env),
+            hardware=hardware[expert.name],
+            start_timeout_seconds=launch.start_timeout_seconds,
+        )
+        for expert, launch in launched
+    )
+
+
+def resolve_model(reference: str, root: Path, expert: str) -> str:
+    """Return the absolute folder of a model, or the reference itself when it is a hub name.
+
+    `builtin:pocket/NAME` is a model that ships with us. Anything that can only be a folder (it starts with
+    `.`, `/` or `~`) has to exist.
+    """
+    folder = _folder(reference, root)
+    if folder is None:
+        return reference
+    if not (folder / "config.json").is_file():
+        missing = "has no config.json" if folder.is_dir() else "does not exist"
+        raise ConfigError(f"the model of '{expert}' is {folder}, which {missing}: correct launch.model")
+    return str(folder)
+
+
+def free_ports(first: int) -> Iterator[int]:
+    """Yield ports from `first` up on which nobody listens on loopback."""
+    for port in range(first, 65536):
+        if port_is_free(port):
+            yield port
+    raise ConfigError(f"no free port from {first} up")
+
+
+def port_is_free(port: int, host: str = HOST) -> bool:
+    """Tell whether we could listen there now, by trying to."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _folder(reference: str, root: Path) -> Path | None:
+    if reference.startswith(POCKET):
+        return weights_folder() / reference.removeprefix(POCKET)
+    resolved = Path(resolve_folder(reference, root)).expanduser()
+    if resolved.is_absolute():
+        return resolved
+    return (root / resolved).resolve() if reference.startswith(".") else None
+
+
+def _riders_by_base(experts: Sequence[ExpertConfig], root: Path) -> dict[str, tuple[Adapter, ...]]:
+    by_name = {expert.name: expert for expert in experts}
+    riders: dict[str, tuple[Adapter, ...]] = {}
+    for expert in experts:
+        if expert.adapter is not None and _base(expert, expert.adapter, by_name).launch is not None:
+            adapter = _adapter(expert, expert.adapter, root)
+            riders[expert.adapter.base] = (*riders.get(expert.adapter.base, ()), adapter)
+    return riders
+
+
+def _base(expert: ExpertConfig, adapter: AdapterConfig, by_name: Mapping[str, ExpertConfig]) -> ExpertConfig:
+    """Return the expert an adapter rides on; one with replicas is fine, its server is just not ours."""
+    base = by_name.get(adapter.base)
+    if base is None:
+        raise ConfigError(f"'{expert.name}' is an adapter on '{adapter.base}', which is not an expert here")
+    if base.adapter is not None:
+        raise ConfigError(
+            f"'{expert.name}' is an adapter on '{base.name}', which is an adapter itself: "
+            f"set adapter.base to '{base.adapter.base}'"
+        )
+    return base
+
+
+def _adapter(expert: ExpertConfig, adapter: AdapterConfig, root: Path) -> Adapter:
+    folder = _folder(adapter.path, root) or (root / adapter.path).resolve()
+    described = folder / "adapter_config.json"
+    if not described.is_file():
+        missing = "has no adapter_config.json" if folder.is_dir() else "does not exist"
+        raise ConfigError(f"the adapter of '{expert.name}' is {folder}, which {missing}: correct adapter.path")
+    return Adapter(expert.name, expert.served_model, folder, _rank(described, expert.name))
+
+
+def _rank(described: Path, expert: str) -> int:
+    try:
+        rank = json.loads(described.read_text())["r"]
+    except (ValueError, KeyError, TypeError):
+        rank = None
+    if not isinstance(rank, int) or not 1 <= rank <= LORA_RANKS[-1]:
+        raise ConfigError(
+            f"the adapter of '{expert}' does not say its rank: {described} needs \"r\" between 1 and {LORA_RANKS[-1]}"
+        )
+    return rank
+
+
+def _checked_args(expert: str, launch: LaunchConfig) -> tuple[str, ...]:
+    for written in launch.args:
+        flag = written.partition("=")[0]
+        if flag in OUR_FLAGS:
+            raise ConfigError(f"launch.args of '{expert}' sets {flag}, which the gateway chooses: remove it")
+    return tuple(launch.args)
+
+
+def _hardware(
+    launched: Sequence[tuple[str, LaunchConfig]], environment: VllmEnvironment, gpus: Sequence[Gpu] | None
+) -> dict[str, Hardware]:
+    """Share out the GPUs, or on a CPU the cores, of which the gateway itself keeps one."""
+    if environment.kind == "cpu":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = max(1, (cores - 1) // max(len(launched), 1))
+        return {name: Hardware(threads=threads) for name, _ in launched}
+    wishes = [Wish(name, launch.gpus, launch.gpu_memory_gib) for name, launch in launched]
+    shared = share_out(wishes, visible_gpus() if gpus is None else gpus)
+    return {name: Hardware(gpus=indexes, gpu_memory_fraction=share) for name, (indexes, share) in shared.items()}

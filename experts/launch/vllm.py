@@ -1,0 +1,143 @@
+"""What one vLLM server is, and the command line that starts it. Pure: a value in, a command out.
+
+An expert that runs on its own is a server with no adapters; LoRA experts ride on their base expert's server,
+each under its own model name. An operator's `args` and `env` come after ours and win.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from experts.launch.environment import VllmEnvironment
+
+HOST = "127.0.0.1"
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The values vLLM takes for --max-lora-rank."""
+MOST_ADAPTERS_IN_ONE_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """LoRA weights of one expert: the model name they are served under, their folder and rank."""
+
+    expert: str
+    served_name: str
+    folder: Path
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a server may use: GPUs by index and the fraction of their memory, or CPU threads."""
+
+    gpus: tuple[int, ...] = ()
+    gpu_memory_fraction: float | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSpec:
+    """One vLLM server: the base expert `name`, its model (a folder or a hub name) and who rides on it."""
+
+    name: str
+    model: str
+    served_name: str
+    port: int
+    adapters: tuple[Adapter, ...] = ()
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    hardware: Hardware = Hardware()
+    start_timeout_seconds: float = 600
+
+    @property
+    def address(self) -> str:
+        """The server's root, without a slash at the end and without /v1."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client calls base_url."""
+        return f"{self.address}/v1"
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Every expert that answers here, the base first."""
+        return (self.name, *(adapter.expert for adapter in self.adapters))
+
+
+def command_line(spec: ServerSpec, environment: VllmEnvironment) -> tuple[list[str], dict[str, str]]:
+    """Return the command that starts the server, and the variables to set on top of our own environment."""
+    on_device = {"cpu": _on_cpu, "gpu": _on_gpu}[environment.kind]
+    device_args, device_env = on_device(spec.hardware)
+    argv = [
+        *(str(environment.python), "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", spec.model, "--served-model-name", spec.served_name),
+        *("--host", HOST, "--port", str(spec.port)),
+        "--disable-uvicorn-access-log",
+        *device_args,
+        *_lora_args(spec),
+        *spec.args,
+    ]
+    return argv, {**_privacy_env(spec), **device_env, **_lora_env(spec), **spec.env}
+
+
+def _on_cpu(hardware: Hardware) -> tuple[list[str], dict[str, str]]:
+    """Eager, because compiling takes longer than a small model's answers; threads are left unbound.
+
+    Bound threads of two servers would share a core while the other idles.
+    """
+    args = ["--enforce-eager", "--dtype", "bfloat16", "--max-num-seqs", "16"]
+    threads = str(hardware.threads)
+    return args, {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+    }
+
+
+def _on_gpu(hardware: Hardware) -> tuple[list[str], dict[str, str]]:
+    args: list[str] = []
+    if len(hardware.gpus) > 1:
+        args += ["--tensor-parallel-size", str(len(hardware.gpus))]
+    if hardware.gpu_memory_fraction is not None:
+        args += ["--gpu-memory-utilization", f"{hardware.gpu_memory_fraction:.3f}"]
+    visible = ",".join(str(index) for index in hardware.gpus)
+    return args, {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
+
+
+def _lora_args(spec: ServerSpec) -> list[str]:
+    if not spec.adapters:
+        return []
+    modules = [
+        json.dumps({"name": a.served_name, "path": str(a.folder), "base_model_name": spec.served_name})
+        for a in spec.adapters
+    ]
+    count = len(spec.adapters)
+    return [
+        "--enable-lora",
+        *("--max-lora-rank", str(lora_rank(max(adapter.rank for adapter in spec.adapters)))),
+        *("--max-loras", str(min(count, MOST_ADAPTERS_IN_ONE_BATCH)), "--max-cpu-loras", str(count)),
+        *("--lora-modules", *modules),
+    ]
+
+
+def lora_rank(rank: int) -> int:
+    """Return the smallest --max-lora-rank that holds adapters of this rank."""
+    return next((allowed for allowed in LORA_RANKS if allowed >= rank), LORA_RANKS[-1])
+
+
+def _lora_env(spec: ServerSpec) -> dict[str, str]:
+    """Let adapters be loaded while the server runs; it listens on loopback only."""
+    return {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if spec.adapters else {}
+
+
+def _privacy_env(spec: ServerSpec) -> dict[str, str]:
+    """Send no usage statistics; ask no model hub when the model is a folder."""
+    env = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1"}
+    if Path(spec.model).is_absolute():
+        env["HF_HUB_OFFLINE"] = "1"
+    return env
