@@ -2,12 +2,13 @@
 
 RoutingError
   NoEligibleExpert        no expert satisfies the constraints; carries each one's reason
-  ClassifierUnavailable   the classifier broke or was too slow (never seen by a client: routing falls back)
+  UnknownPolicy           the request names a policy that does not exist; carries those that do
+  ClassifierUnavailable   the classifier broke or was too slow (a client never sees it: routing falls back)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from experts.errors import ServiceError
 from experts.types import ExpertName
@@ -28,3 +29,12 @@ class NoEligibleExpert(RoutingError):
 
 class ClassifierUnavailable(RoutingError):
     """The classifier failed or did not finish within its budget."""
+
+
+class UnknownPolicy(RoutingError):
+    """The request names a routing policy that does not exist; `known` lists those that do."""
+
+    def __init__(self, policy: str, known: Iterable[str]) -> None:
+        self.policy = policy
+        self.known = tuple(sorted(known))
+        super().__init__(f"There is no routing policy '{policy}'; choose one of {', '.join(self.known)}.")

@@ -1,4 +1,4 @@
-"""What the router reads and what it says. A decision is data: it explains itself and nobody has acted on it yet."""
+"""What the router reads and what it says. A decision is data: it explains itself, nobody has acted on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Constraints:
         modalities: what the conversation contains.
         capabilities: what the request needs ("tools", "json_schema").
         min_context_tokens: estimated tokens of the conversation and the answer asked for.
-        unfit: experts that cannot serve now, with the reason (the gateway knows: no healthy replica, draining).
+        unfit: experts that cannot serve now, with the reason (no healthy replica, draining).
     """
 
     allow: frozenset[ExpertName] = frozenset()
@@ -50,7 +50,7 @@ class Query:
 class DomainScores:
     """Calibrated probability per domain, summing to 1, and the best one's as `confidence`.
 
-    `familiarity` (0..1) says how much the query looks like anything the classifier knows; 1 when it cannot tell.
+    `familiarity` (0..1): how much the query looks like anything the classifier knows; 1 when unknown.
     """
 
     scores: Mapping[Domain, float]

@@ -1,0 +1,28 @@
+"""Policies: domain scores and skill profiles -> who should answer. One file a policy, one line in the table."""
+
+from __future__ import annotations
+
+from router.errors import UnknownPolicy
+from router.policies.base import Policy, PolicyContext
+from router.policies.fixed import FixedPolicy
+from router.policies.profile import ProfilePolicy
+from router.policies.uniform import UniformPolicy
+
+__all__ = ["POLICIES", "Policy", "PolicyContext", "get_policy"]
+
+POLICIES: dict[str, Policy] = {
+    "fixed": FixedPolicy(),
+    "profile": ProfilePolicy(),
+    "uniform": UniformPolicy(),
+}
+
+
+def get_policy(name: str) -> Policy:
+    """Return the policy of that name.
+
+    Raises:
+        UnknownPolicy: there is none; the error lists those that exist.
+    """
+    if name not in POLICIES:
+        raise UnknownPolicy(name, POLICIES)
+    return POLICIES[name]

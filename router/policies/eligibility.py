@@ -1,0 +1,78 @@
+"""Who may answer at all: hard constraints, applied before anything is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from experts.profile import SkillProfile
+from experts.types import ExpertName
+from router.errors import NoEligibleExpert
+from router.types import Constraints
+
+Rule = Callable[[SkillProfile, Constraints], str | None]
+
+
+def eligible(
+    profiles: Sequence[SkillProfile], constraints: Constraints
+) -> tuple[tuple[SkillProfile, ...], dict[ExpertName, str]]:
+    """Return the experts that satisfy the constraints, in order, and for each other one the first reason.
+
+    Raises:
+        NoEligibleExpert: none does.
+    """
+    verdicts = {profile.expert: _verdict(profile, constraints) for profile in profiles}
+    excluded = {expert: reason for expert, reason in verdicts.items() if reason is not None}
+    fit = tuple(profile for profile in profiles if profile.expert not in excluded)
+    if not fit:
+        raise NoEligibleExpert(excluded)
+    return fit, excluded
+
+
+def _verdict(profile: SkillProfile, constraints: Constraints) -> str | None:
+    return next((reason for rule in RULES if (reason := rule(profile, constraints))), None)
+
+
+def _allowed(profile: SkillProfile, constraints: Constraints) -> str | None:
+    outside = bool(constraints.allow) and profile.expert not in constraints.allow
+    return "not among the allowed experts" if outside else None
+
+
+def _denied(profile: SkillProfile, constraints: Constraints) -> str | None:
+    return "denied by the request" if profile.expert in constraints.deny else None
+
+
+def _fit_to_serve(profile: SkillProfile, constraints: Constraints) -> str | None:
+    return constraints.unfit.get(profile.expert)
+
+
+def _tags(profile: SkillProfile, constraints: Constraints) -> str | None:
+    lacking = sorted(constraints.require_tags - profile.tags)
+    return f"lacks the tag {', '.join(lacking)}" if lacking else None
+
+
+def _modalities(profile: SkillProfile, constraints: Constraints) -> str | None:
+    lacking = sorted(constraints.modalities - profile.modalities)
+    return f"cannot read {', '.join(lacking)}" if lacking else None
+
+
+def _capabilities(profile: SkillProfile, constraints: Constraints) -> str | None:
+    lacking = sorted(constraints.capabilities - profile.capabilities)
+    return f"lacks the capability {', '.join(lacking)}" if lacking else None
+
+
+def _context_window(profile: SkillProfile, constraints: Constraints) -> str | None:
+    window, needed = profile.context_window, constraints.min_context_tokens
+    if window is None or window >= needed:
+        return None
+    return f"context window of {window} tokens, about {needed} needed"
+
+
+RULES: tuple[Rule, ...] = (
+    _allowed,
+    _denied,
+    _tags,
+    _modalities,
+    _capabilities,
+    _context_window,
+    _fit_to_serve,
+)

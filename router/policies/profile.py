@@ -1,0 +1,110 @@
+"""Send a question to the expert that should do best on what it is about.
+
+Adapted from Symbolic-MoE (2503.05641, section 3.2: local suitability = skills of the query x profile, times
+global competency): the skills are the classifier's domains with their probabilities, and an expert's few
+measured answers in a domain are shrunk toward its overall level, which is how global competency enters.
+
+    quality(expert) = sum over domains of p(domain | query) * skill(expert, domain)
+
+Chosen deterministically, best first; the paper's sampling with replacement did worse on recorded outcomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from experts.profile import SkillProfile
+from experts.types import Domain
+from router.policies.base import PolicyContext, Scored, settle
+from router.policies.eligibility import eligible
+from router.policies.skill import SkillTable
+from router.types import DomainScores, Query, RoutingDecision
+
+
+class ProfilePolicy:
+    """Expected quality by domain, then top-k or top-p.
+
+    Args:
+        temperature: of the softmax that turns qualities into weights: a quality lower by this much has a
+            weight lower by a factor of e.
+    """
+
+    reads_scores: ClassVar[bool] = True
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        self.temperature = temperature
+
+    def decide(
+        self,
+        query: Query,
+        scores: DomainScores,
+        profiles: Sequence[SkillProfile],
+        context: PolicyContext,
+    ) -> RoutingDecision:
+        """Return the experts with the highest expected quality, or the default one first when in doubt."""
+        candidates, excluded = eligible(profiles, query.constraints)
+        table = SkillTable(profiles, context.taxonomy, context.default)
+        ranked = self._rank(candidates, scores, table)
+        doubt = _doubt(ranked, scores, table, context)
+        if doubt is not None:
+            ranked = _default_first(ranked, context)
+        return settle(
+            ranked,
+            query,
+            context,
+            policy="profile",
+            scores=scores,
+            excluded=excluded,
+            reason=doubt or f"{ranked[0].expert}: {ranked[0].reason}",
+        )
+
+    def _rank(self, candidates: Sequence[SkillProfile], scores: DomainScores, table: SkillTable) -> list[Scored]:
+        """Return the candidates by expected quality, best first; ties go to who was registered first."""
+        qualities = np.array([expected_quality(profile, scores.scores, table) for profile in candidates])
+        weights = np.exp((qualities - qualities.max()) / self.temperature)
+        ranked = [
+            Scored(profile, float(quality), max(float(weight), 1e-12), _why(profile, scores, table), float(quality))
+            for profile, quality, weight in zip(candidates, qualities, weights, strict=True)
+        ]
+        return sorted(ranked, key=lambda scored: -scored.score)
+
+
+def expected_quality(profile: SkillProfile, scores: Mapping[Domain, float], table: SkillTable) -> float:
+    """Return the mean of the expert's skill over what the query may be about."""
+    return sum(probability * table.skill(profile, domain) for domain, probability in scores.items())
+
+
+def _why(profile: SkillProfile, scores: DomainScores, table: SkillTable) -> str:
+    """Return a reason in words, about the domain that adds most to the expert's quality."""
+    if not scores.scores:
+        return "no domain is known"
+    domain = max(scores.scores, key=lambda name: scores.scores[name] * table.skill(profile, name))
+    return table.reason(profile, domain)
+
+
+def _doubt(ranked: Sequence[Scored], scores: DomainScores, table: SkillTable, context: PolicyContext) -> str | None:
+    """Return why the default expert should answer instead of the best one, or None when nothing speaks for it.
+
+    `support` is the probability of those domains in which the best expert really beats the default one.
+    """
+    default = next((each.profile for each in ranked if each.expert == context.default), None)
+    best = ranked[0].profile
+    if default is None or best.expert == default.expert:
+        return None
+    better = [d for d in scores.scores if table.skill(best, d) > table.skill(default, d)]
+    support = sum(scores.scores[domain] for domain in better)
+    if scores.familiarity < context.fallback_confidence:
+        return f"unlike anything known (familiarity {scores.familiarity:.2f}): {default.expert} answers"
+    if support < context.fallback_confidence:
+        return f"too unsure of {best.expert} (confidence {support:.2f}): {default.expert} answers"
+    return None
+
+
+def _default_first(ranked: Sequence[Scored], context: PolicyContext) -> list[Scored]:
+    """Move the default expert to the front, with no less weight than the best one."""
+    default = next(each for each in ranked if each.expert == context.default)
+    first = Scored(default.profile, default.score, ranked[0].weight, "the default, in doubt", default.quality)
+    return [first, *(each for each in ranked if each is not default)]

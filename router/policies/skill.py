@@ -1,0 +1,104 @@
+"""How good an expert is in a domain: measured where it was, else a prior from what it declares.
+
+    measured    (correct + SHRINKAGE * level) / (count + SHRINKAGE), level = the expert's accuracy overall
+    declared    a little above what others were measured at in the domain, the first domain most
+    neither     well below; the default expert in between, as a generalist
+
+Priors stand on the level of the domain, because an unmeasured expert that declares math should not beat one
+that was measured at 0.45 on hard questions merely by never having been asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+from experts.profile import Skill, SkillProfile
+from experts.types import Domain, ExpertName
+from router.taxonomy import Taxonomy
+
+SHRINKAGE = 10.0
+USUAL_LEVEL = 0.6
+DECLARED_GAIN = 0.15
+DECLARED_STEP = 0.02
+GENERALIST_GAIN = 0.0
+UNDECLARED_GAIN = -0.25
+
+
+class SkillTable:
+    """Skills of a set of experts, comparable with each other.
+
+    Built from all registered experts, also those that may not answer now: masking changes no skill.
+    """
+
+    def __init__(self, profiles: Sequence[SkillProfile], taxonomy: Taxonomy, default: ExpertName | None) -> None:
+        self._taxonomy = taxonomy
+        self._default = default
+        self._profiles = profiles
+        self._known: dict[tuple[ExpertName, Domain], float] = {}
+        self._levels: dict[Domain, float] = {}
+
+    def skill(self, profile: SkillProfile, domain: Domain) -> float:
+        """Return the expected share of right answers, 0..1."""
+        key = (profile.expert, domain)
+        if key not in self._known:
+            measured = self.measured(profile, domain)
+            self._known[key] = (
+                self._prior(profile, domain)
+                if measured is None
+                else shrunk(measured, pooled(profile.measured.values()).accuracy)
+            )
+        return self._known[key]
+
+    def measured(self, profile: SkillProfile, domain: Domain) -> Skill | None:
+        """Return what was measured in the domain, or in groups and domains that overlap with it."""
+        if domain in profile.measured:
+            return profile.measured[domain]
+        wanted = set(self._taxonomy.expand([domain]))
+        overlapping = [skill for name, skill in profile.measured.items() if wanted & set(self._taxonomy.expand([name]))]
+        return pooled(overlapping) if overlapping else None
+
+    def reason(self, profile: SkillProfile, domain: Domain) -> str:
+        """Return in words what the expert's skill in the domain rests on."""
+        measured = self.measured(profile, domain)
+        if measured is not None:
+            best = all(self.skill(profile, domain) >= self.skill(other, domain) for other in self._profiles)
+            return f"{'best ' if best else ''}measured on {domain} ({measured.accuracy:.2f}, n={measured.count})"
+        if self._place(profile, domain) is not None:
+            return f"declares {domain}" if profile.domains else f"its examples are about this ({domain})"
+        return "generalist" if self._is_generalist(profile) else f"does not declare {domain}"
+
+    def _prior(self, profile: SkillProfile, domain: Domain) -> float:
+        if domain not in self._levels:
+            found = [skill for each in self._profiles if (skill := self.measured(each, domain))]
+            self._levels[domain] = fmean(skill.accuracy for skill in found) if found else USUAL_LEVEL
+        return min(1.0, max(0.0, self._levels[domain] + self._gain(profile, domain)))
+
+    def _gain(self, profile: SkillProfile, domain: Domain) -> float:
+        place = self._place(profile, domain)
+        if place is not None:
+            return DECLARED_GAIN - DECLARED_STEP * min(place, 5)
+        return GENERALIST_GAIN if self._is_generalist(profile) else UNDECLARED_GAIN
+
+    def _place(self, profile: SkillProfile, domain: Domain) -> int | None:
+        """Return the place of the domain among those the expert declares, 0 first; None when it does not."""
+        wanted = set(self._taxonomy.expand([domain]))
+        for place, name in enumerate(profile.domains or (profile.expert,)):
+            if name == domain or wanted <= set(self._taxonomy.expand([name])):
+                return place
+        return None
+
+    def _is_generalist(self, profile: SkillProfile) -> bool:
+        return profile.expert == self._default or not (profile.domains or profile.examples)
+
+
+def shrunk(measured: Skill, level: float) -> float:
+    """Return the accuracy as if SHRINKAGE more questions had been answered at the expert's overall level."""
+    return (measured.accuracy * measured.count + SHRINKAGE * level) / (measured.count + SHRINKAGE)
+
+
+def pooled(skills: Iterable[Skill]) -> Skill:
+    """Return the accuracy over all the questions of several skills, at least one."""
+    known = list(skills)
+    count = sum(skill.count for skill in known)
+    return Skill(sum(skill.accuracy * skill.count for skill in known) / count, count)

@@ -1,0 +1,187 @@
+"""Say who should answer a query: encode, classify, decide.
+
+Routing fails open: whatever is slow or broken in it, the default expert answers, and the decision says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from experts.errors import ConfigError
+from experts.profile import SkillProfile
+from router.classifiers import Classifier, Ground, build_classifier
+from router.config import RoutingConfig
+from router.encoder import Encoder, TextEncoder
+from router.errors import ClassifierUnavailable
+from router.policies import POLICIES, Policy, PolicyContext, get_policy
+from router.policies.eligibility import eligible
+from router.taxonomy import DomainEntry, Taxonomy, default_taxonomy
+from router.types import DomainScores, Query, RoutingDecision
+
+AUTO = "auto"
+USUAL_POLICY = "profile"
+
+
+class Router:
+    """Decides; acts on nothing. Immutable: when experts change, `with_profiles` returns its successor.
+
+    `Router.create` builds one from the configuration. Whoever created the first one closes it (`aclose`);
+    successors share its encoder.
+
+    Args:
+        classifier: what says which domains a query is about.
+        context: what every policy may know.
+        config: budget and usual policy.
+        encoder: shared by classifiers; closed with the router.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        config: RoutingConfig,
+        context: PolicyContext,
+        policies: Mapping[str, Policy] = POLICIES,
+        encoder: TextEncoder | None = None,
+    ) -> None:
+        self.classifier = classifier
+        self.config = config
+        self.context = context
+        self.policies = policies
+        self.encoder = encoder
+
+    @classmethod
+    async def create(
+        cls,
+        config: RoutingConfig,
+        profiles: Sequence[SkillProfile],
+        *,
+        encoder: TextEncoder | None = None,
+    ) -> Router:
+        """Build a router for these experts; without `encoder` the configured one is loaded and warmed up.
+
+        Raises:
+            ConfigError: unknown policy, classifier or encoder, or an artifact that does not fit.
+        """
+        if config.policy != AUTO and config.policy not in POLICIES:
+            raise ConfigError(
+                f"routing.policy: there is no '{config.policy}'; choose one of auto, {', '.join(POLICIES)}."
+            )
+        if encoder is None:
+            encoder = Encoder(config.encoder)
+            await encoder.warm_up()
+        return await cls._build(config, profiles, encoder)
+
+    @classmethod
+    async def _build(cls, config: RoutingConfig, profiles: Sequence[SkillProfile], encoder: TextEncoder) -> Router:
+        taxonomy = configured_taxonomy(config)
+        context = PolicyContext(
+            default=config.default,
+            fallback_confidence=config.fallback_confidence,
+            max_experts=config.max_experts,
+            taxonomy=taxonomy,
+        )
+        classifier = await build_classifier(Ground(config, encoder, taxonomy, profiles))
+        return cls(classifier, config=config, context=context, encoder=encoder)
+
+    async def with_profiles(self, profiles: Sequence[SkillProfile]) -> Router:
+        """Return a router whose classifier knows these experts' domains and examples.
+
+        Until it is swapped in, this one goes on and accepts the new experts too: policies read the profiles
+        of each call. Only texts that are new are encoded.
+        """
+        if self.encoder is None:
+            return self
+        return await self._build(self.config, profiles, self.encoder)
+
+    async def route(self, query: Query, profiles: Sequence[SkillProfile]) -> RoutingDecision:
+        """Return who should answer, within the configured budget.
+
+        Raises:
+            NoEligibleExpert: nobody satisfies the query's constraints.
+            UnknownPolicy: the query names a policy that does not exist.
+        """
+        begun = time.perf_counter()
+        name = self._policy_name(query)
+        policy = self._policy(name)
+        fit, _ = eligible(profiles, query.constraints)
+        if not policy.reads_scores:
+            decision = policy.decide(query, DomainScores({}), profiles, self.context)
+            return _timed(decision, DomainScores({}), begun)
+        if len(fit) == 1:
+            return self._without_scores(query, profiles, begun, name, f"only {fit[0].expert} is eligible", 1.0)
+        try:
+            scores = await self._classify(query)
+        except ClassifierUnavailable as error:
+            return self._without_scores(query, profiles, begun, name, f"routing failed open: {error}", 0.0)
+        return _timed(policy.decide(query, scores, profiles, self.context), scores, begun)
+
+    async def aclose(self) -> None:
+        """Close the encoder, when there is one to close."""
+        if isinstance(self.encoder, Encoder):
+            await self.encoder.aclose()
+
+    async def __aenter__(self) -> Router:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def _policy_name(self, query: Query) -> str:
+        asked = query.policy if query.policy not in (None, AUTO) else self.config.policy
+        return USUAL_POLICY if asked in (None, AUTO) else asked
+
+    def _policy(self, name: str) -> Policy:
+        return self.policies[name] if name in self.policies else get_policy(name)
+
+    async def _classify(self, query: Query) -> DomainScores:
+        """Classify within the budget.
+
+        Raises:
+            ClassifierUnavailable: it broke, or took too long.
+        """
+        try:
+            async with asyncio.timeout(self.config.budget_ms / 1000):
+                return await self.classifier.classify(query)
+        except TimeoutError:
+            budget = f"{self.config.budget_ms:g} ms"
+            raise ClassifierUnavailable(f"classification took longer than {budget}") from None
+
+    def _without_scores(
+        self,
+        query: Query,
+        profiles: Sequence[SkillProfile],
+        begun: float,
+        policy: str,
+        reason: str,
+        confidence: float,
+    ) -> RoutingDecision:
+        """Let the default expert answer, or the first eligible one, under the name of the policy asked for."""
+        decision = POLICIES["fixed"].decide(
+            replace(query, max_experts=1, top_p=None), DomainScores({}), profiles, self.context
+        )
+        decision = replace(decision, policy=policy, reason=reason, confidence=confidence)
+        return _timed(decision, DomainScores({}), begun)
+
+
+def configured_taxonomy(config: RoutingConfig) -> Taxonomy:
+    """Return the default taxonomy together with the operator's own domains."""
+    taxonomy = default_taxonomy()
+    for name, domain in config.domains.items():
+        entry = DomainEntry(name, domain.description, tuple(domain.examples))
+        taxonomy = taxonomy.with_domain(entry, domain.group)
+    return taxonomy
+
+
+def _timed(decision: RoutingDecision, scores: DomainScores, begun: float) -> RoutingDecision:
+    """Write the time of each step into the decision; deciding is what encoding and classifying leave."""
+    total = 1000 * (time.perf_counter() - begun)
+    timings = {
+        "encode": scores.encode_ms,
+        "classify": scores.classify_ms,
+        "decide": max(0.0, total - scores.encode_ms - scores.classify_ms),
+    }
+    return replace(decision, timings_ms=timings)
