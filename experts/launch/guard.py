@@ -18,6 +18,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,18 +47,28 @@ def main(arguments: Sequence[str]) -> int:
     grace_seconds = float(options[1]) if options[:1] == ["--grace"] else DEFAULT_GRACE_SECONDS
     parent, wake = os.getppid(), _wake_on_signals()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    try:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_end_with_the_guard
-        )
-    except OSError as error:
-        sys.stderr.write(f"cannot start {command[0]}: {error}\n")
-        return 127
-    watch = Watch(child.pid, parent, wake, grace_seconds)
-    _wait_for_an_end(watch)
-    _leave_nobody(watch)
+    with tempfile.TemporaryDirectory(prefix="consilium-", ignore_cleanup_errors=True) as scratch:
+        try:
+            child = _start(command, scratch)
+        except OSError as error:
+            sys.stderr.write(f"cannot start {command[0]}: {error}\n")
+            return 127
+        watch = Watch(child.pid, parent, wake, grace_seconds)
+        _wait_for_an_end(watch)
+        _leave_nobody(watch)
     child.returncode = watch.exit_code  # we reaped it ourselves; Popen must not wait for it again
     return watch.exit_code or 0
+
+
+def _start(command: Sequence[str], scratch: str) -> subprocess.Popen[bytes]:
+    """Start the command in a session of its own; the sockets that it leaves behind when killed are in `scratch`."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": scratch},
+        start_new_session=True,
+        preexec_fn=_end_with_the_guard,
+    )
 
 
 def _wait_for_an_end(watch: Watch) -> None:

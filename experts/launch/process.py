@@ -110,9 +110,9 @@ class SupervisedServer:
     async def start(self) -> None:
         """Begin to run the server; returns at once. A server that runs already is left alone."""
         if self._task is None or self._task.done():
-            self._failure = ""
-            self._run_began = time.monotonic()
-            self._become(ServerState.STARTING)
+            self._failure, self._run_began = "", time.monotonic()
+            self.progress = ServerProgress(self.spec.name, ServerState.STARTING)
+            self._tell(self.progress)
             self._task = asyncio.create_task(self._supervise(), name=f"server {self.spec.name}")
 
     async def wait_ready(self, timeout_seconds: float, *, through_restarts: bool = False) -> None:

@@ -94,6 +94,7 @@ def _on_cpu(hardware: Hardware) -> tuple[list[str], dict[str, str]]:
     return args, {
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
     }
