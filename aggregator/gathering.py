@@ -55,9 +55,7 @@ async def _read(candidate: Candidate) -> Answer | Failure:
         return Failure(candidate.expert, candidate.weight, str(error), error)
 
 
-async def _wait(
-    tasks: dict[asyncio.Task[Answer | Failure], Candidate], limits: FusionLimits, enough: Enough
-) -> None:
+async def _wait(tasks: dict[asyncio.Task[Answer | Failure], Candidate], limits: FusionLimits, enough: Enough) -> None:
     deadline = time.monotonic() + limits.deadline_seconds
     pending = set(tasks)
     while pending and (left := deadline - time.monotonic()) > 0:
@@ -83,8 +81,7 @@ def _record(outcomes: Sequence[Answer | Failure], limits: FusionLimits, report: 
     report.answers.extend(answers)
     report.failures.extend(failures)
     for answer in answers:
-        report.usage += answer.answer.usage
-        report.attempts += answer.answer.facts.attempts
+        report.used(answer.expert, answer.answer.usage, answer.answer.facts.attempts)
     rejected = next((f.error for f in failures if isinstance(f.error, ExpertRejected)), None)
     if not answers and rejected is not None:
         raise rejected

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from aggregator.types import FusionReport
-from experts.types import AnswerChunk, ExpertAnswer, ExpertStream
+from experts.types import AnswerChunk, ExpertAnswer, ExpertStream, Usage
 
 
 async def replay(answer: ExpertAnswer) -> AsyncGenerator[AnswerChunk, None]:
@@ -34,12 +34,15 @@ def _delta(message: dict[str, Any]) -> dict[str, Any]:
 
 async def pass_through(stream: ExpertStream, report: FusionReport) -> AsyncGenerator[AnswerChunk, None]:
     """Yield a live stream's chunks and note who answered, in how many attempts, at what usage."""
-    try:
-        async with stream:
+    async with stream:
+        try:
+            await stream.prime()
+        finally:
+            report.attempts += stream.facts.attempts
+        report.answered_by = stream.expert
+        report.first_token_seconds = stream.facts.first_token_seconds
+        try:
             async for chunk in stream:
-                report.answered_by = stream.expert
                 yield chunk
-    finally:
-        report.attempts += stream.facts.attempts
-        if stream.facts.usage:
-            report.usage += stream.facts.usage
+        finally:
+            report.used(stream.expert, stream.facts.usage or Usage(), attempts=0)

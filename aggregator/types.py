@@ -103,9 +103,20 @@ class FusionReport:
     answers: list[Answer] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     note: str = ""
-    usage: Usage = field(default_factory=Usage)
+    usage_by_expert: dict[ExpertName, Usage] = field(default_factory=dict)
     attempts: int = 0
+    first_token_seconds: float | None = None
     finals: dict[ExpertName, str | None] = field(default_factory=dict)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of every call together."""
+        return sum(self.usage_by_expert.values(), Usage())
+
+    def used(self, expert: ExpertName, usage: Usage, attempts: int) -> None:
+        """Add what one call took."""
+        self.usage_by_expert[expert] = self.usage_by_expert.get(expert, Usage()) + usage
+        self.attempts += attempts
 
 
 class FusedStream:

@@ -77,7 +77,10 @@ class SkillConfig(Strict):
 
 
 class ExpertConfig(Strict):
-    """One expert: who it is, what it is for, and where it runs (replicas, launch or adapter: exactly one)."""
+    """One expert: who it is, what it is for, and where it runs (replicas, launch or adapter: exactly one).
+
+    `routed: false` keeps it out of routing: it answers when named, or as the fuser.
+    """
 
     name: ExpertNameField
     description: str = ""
@@ -94,6 +97,7 @@ class ExpertConfig(Strict):
     price: PriceConfig | None = None
     active_parameters_billions: float | None = Field(default=None, gt=0)
     tags: list[str] = []
+    routed: bool = True
     limits: LimitsConfig = LimitsConfig()
     fallback: list[str] = []
     skills: dict[str, SkillConfig] = {}

@@ -124,7 +124,7 @@ async def _timed(
     replica may still take over.
     """
     held: list[AnswerChunk] = []
-    until, what = first_by, "its first token"
+    until, what, begun = first_by, "its first token", False
     while True:
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
@@ -132,14 +132,15 @@ async def _timed(
         except TimeoutError:
             raise ExpertTimeout(expert.name, f"Expert '{expert.name}' did not send {what} in time.") from None
         held += [chunk] if chunk else []
-        if chunk is None or until is not first_by or says_something(chunk):
+        begun = begun or chunk is None or says_something(chunk)
+        if begun:
             for ready in held:
                 yield ready
-            if chunk is None:
-                return
             held.clear()
             idle_until = time.monotonic() + expert.config.limits.idle_timeout_seconds
             until, what = min(idle_until, deadline), "the rest of its answer"
+        if chunk is None:
+            return
 
 
 def says_something(chunk: AnswerChunk) -> bool:

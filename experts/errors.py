@@ -71,9 +71,7 @@ class ExpertRejected(ExpertError):
     `status` is its HTTP status and `body` its error object, passed on to the client once.
     """
 
-    def __init__(
-        self, expert: str, message: str, *, status: int = 400, body: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, expert: str, message: str, *, status: int = 400, body: Mapping[str, Any] | None = None) -> None:
         super().__init__(expert, message)
         self.status = status
         self.body = dict(body or {})

@@ -54,8 +54,8 @@ class Registry:
 
     @property
     def profiles(self) -> tuple[SkillProfile, ...]:
-        """Every expert as the router sees it."""
-        return tuple(expert.profile for expert in self._snapshot.values())
+        """Every routed expert as the router sees it."""
+        return tuple(expert.profile for expert in self._snapshot.values() if expert.config.routed)
 
     def swap(self, experts: Iterable[Expert]) -> None:
         """Replace the snapshot.

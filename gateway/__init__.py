@@ -1,1 +1,7 @@
-"""Door of the room; behaviour is imported from here, vocabulary from its own module."""
+"""What does the outside world see? The web application, its wiring, and the command line."""
+
+from gateway.app import create_app
+from gateway.configuration import GatewayConfig, load_config
+from gateway.settings import Settings
+
+__all__ = ["GatewayConfig", "Settings", "create_app", "load_config"]

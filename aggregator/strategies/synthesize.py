@@ -32,9 +32,7 @@ class Synthesize:
         answers = await gather(task.candidates, task.limits, report)
         best = max(answers, key=lambda answer: answer.weight)
         if len(answers) == 1 or has_tool_calls(best):
-            report.note = (
-                "one answer arrived: passed through" if len(answers) == 1 else "tool calls: the primary's"
-            )
+            report.note = "one answer arrived: passed through" if len(answers) == 1 else "tool calls: the primary's"
             chunks = replay(best.answer)
             report.answered_by = best.expert
         else:

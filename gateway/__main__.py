@@ -1,0 +1,5 @@
+"""`python -m gateway` is the `consilium` command."""
+
+from gateway.cli import main
+
+main()

@@ -1,0 +1,136 @@
+"""POST /v1/chat/completions: whole and streamed from the same fused stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive
+
+from aggregator.types import FusionReport
+from experts.errors import ExpertUnavailable
+from gateway.api.documentation import CHAT_BODY
+from gateway.deps import ClientDep, ServicesDep
+from gateway.middleware import read_body
+from gateway.pipeline import VIRTUAL_MODELS, Answering
+from gateway.responses import JsonResponse
+from gateway.schemas import ChatRequest, parse_chat
+from gateway.services import Services
+from gateway.streaming import Primed
+from gateway.translate import Envelope, decision_headers, explanation, header_value, whole_body, wire_chunks
+
+api = APIRouter()
+T = TypeVar("T")
+
+
+class ClientGone(ExpertUnavailable):
+    """The client closed the connection; whatever was being written for it has been aborted."""
+
+
+@api.post("/v1/chat/completions", openapi_extra=CHAT_BODY)
+async def chat_completions(request: Request, services: ServicesDep, client: ClientDep) -> Response:
+    """Answer a conversation: the router picks the expert unless `model` names one."""
+    content = await read_body(request.receive, request.headers, services.settings.max_body_bytes)
+    chat = parse_chat(content, request.headers)
+    told = request.state.told = {"model": known_model(chat, services), "stream": chat.stream, "key": client.key_id}
+    answering = await services.pipeline.answer(chat)
+    services.metrics.decided(answering.decision)
+    told["policy"] = answering.decision.policy
+    told["experts"] = [assignment.expert for assignment in answering.decision.assignments]
+    explained = explanation(answering.decision, answering.fusion, answering.ignored) if chat.options.explain else None
+    envelope = Envelope.begin(request.state.request_id, explained)
+    if chat.stream:
+        return await streamed(chat, answering, envelope, services)
+    return await whole(request.receive, answering, envelope, services)
+
+
+def known_model(chat: ChatRequest, services: Services) -> str:
+    """Return the model asked for, as a label that a stranger cannot multiply."""
+    return chat.model if chat.model in services.registry.snapshot or chat.model in VIRTUAL_MODELS else "unknown"
+
+
+async def whole(receive: Receive, answering: Answering, envelope: Envelope, services: Services) -> Response:
+    """Read the stream to its end and answer in one piece."""
+    try:
+        answer = await while_connected(receive, answering.stream.read())
+    finally:
+        await answering.stream.aclose()
+        services.metrics.answered(answering.stream.report)
+    headers = answer_headers(answering, services)
+    return JsonResponse(whole_body(answer, envelope), headers=headers)
+
+
+async def streamed(chat: ChatRequest, answering: Answering, envelope: Envelope, services: Services) -> Response:
+    """Begin the response once the first chunk is there, or has let us wait for a while."""
+    asked_usage = bool((chat.parameters.get("stream_options") or {}).get("include_usage"))
+    chunks = wire_chunks(answering.stream, envelope, include_usage=asked_usage)
+    primed = Primed(_counted(chunks, answering, services))
+    await primed.prime(services.settings.keep_alive_seconds)
+    headers = {**answer_headers(answering, services), "cache-control": "no-cache", "x-accel-buffering": "no"}
+    events = primed.events(services.settings.keep_alive_seconds)
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+async def _counted(
+    chunks: AsyncGenerator[dict[str, Any], None], answering: Answering, services: Services
+) -> AsyncGenerator[dict[str, Any], None]:
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        await chunks.aclose()
+        await answering.stream.aclose()
+        services.metrics.answered(answering.stream.report)
+
+
+def answer_headers(answering: Answering, services: Services) -> dict[str, str]:
+    """Return the headers of an answer; `x-consilium-experts` names who really answers, stand-ins included."""
+    report = answering.stream.report
+    headers = decision_headers(answering.decision, answering.ignored)
+    if report.strategy == "single" and report.answered_by:
+        headers["x-consilium-experts"] = header_value(report.answered_by)
+    if report.attempts:
+        headers["x-consilium-attempts"] = str(report.attempts)
+    if (cost := cost_usd(report, services)) is not None:
+        headers["x-consilium-cost-usd"] = f"{cost:.8f}"
+    return headers
+
+
+def cost_usd(report: FusionReport, services: Services) -> float | None:
+    """Return what the answer's tokens cost, or None while unknown or when somebody's price is."""
+    total = 0.0
+    for expert, usage in report.usage_by_expert.items():
+        price = services.registry.snapshot[expert].profile.price
+        if price is None:
+            return None
+        read, written = usage.prompt_tokens, usage.completion_tokens
+        total += (read * price.input_per_million + written * price.output_per_million) / 1e6
+    return total if report.usage_by_expert else None
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work unless the client goes away first; then it is cancelled, and with it every upstream call.
+
+    Raises:
+        ClientGone: nobody is left to answer.
+    """
+    task, gone = asyncio.create_task(work), asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGone("", "The client closed the connection.")
+    finally:
+        for each in (task, gone):
+            each.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,23 @@
+"""What /docs says about bodies we read by hand, because unknown fields must survive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.schemas import RoutingOptions
+
+_CHAT: dict[str, Any] = {
+    "type": "object",
+    "required": ["messages"],
+    "properties": {
+        "model": {"type": "string", "default": "auto", "description": "auto, council, or an expert's name."},
+        "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+        "stream": {"type": "boolean", "default": False},
+        "routing": RoutingOptions.model_json_schema(ref_template="#/components/schemas/{model}"),
+    },
+    "additionalProperties": True,
+    "example": {"model": "auto", "messages": [{"role": "user", "content": "What is 417 plus 268?"}]},
+}
+CHAT_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _CHAT}}},
+}

@@ -1,0 +1,41 @@
+"""For whoever runs it: is it alive, can it answer, what is it doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from gateway.deps import ServicesDep
+from gateway.responses import JsonResponse
+
+api = APIRouter()
+
+
+@api.get("/")
+async def index() -> dict[str, str]:
+    """Say what this is and where to go on."""
+    return {"name": "consilium", "docs": "/docs", "models": "/v1/models", "chat": "/v1/chat/completions"}
+
+
+@api.get("/health/liveness")
+async def liveness() -> dict[str, str]:
+    """Say that the process runs; costs nothing."""
+    return {"status": "alive"}
+
+
+@api.get("/health")
+@api.get("/health/readiness")
+async def readiness(services: ServicesDep) -> Response:
+    """Say whether an expert can really answer: 200 when one can, 503 until then, each expert's state in both."""
+    states = {name: services.state(name) for name in services.registry.snapshot}
+    ready = "ready" in states.values()
+    body: dict[str, Any] = {"status": "ready" if ready else "not ready", "experts": states}
+    return JsonResponse(body, status_code=200 if ready else 503)
+
+
+@api.get("/metrics")
+async def metrics(services: ServicesDep) -> Response:
+    """Show the counters in Prometheus's text format."""
+    return Response(services.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

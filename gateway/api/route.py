@@ -1,0 +1,27 @@
+"""POST /v1/route: the decision only, nothing is generated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from gateway.api.documentation import CHAT_BODY
+from gateway.deps import ClientDep, ServicesDep
+from gateway.middleware import read_body
+from gateway.pipeline import ignored_fields
+from gateway.schemas import parse_chat
+from gateway.translate import explanation
+
+api = APIRouter()
+
+
+@api.post("/v1/route", openapi_extra=CHAT_BODY)
+async def route(request: Request, services: ServicesDep, client: ClientDep) -> dict[str, Any]:
+    """Explain who would answer this conversation, and why."""
+    content = await read_body(request.receive, request.headers, services.settings.max_body_bytes)
+    chat = parse_chat(content, request.headers)
+    decision = await services.pipeline.decide(chat)
+    services.metrics.decided(decision)
+    fusion = services.pipeline.fusion_of(chat, decision)
+    return explanation(decision, fusion, ignored_fields(chat, decision, services.registry.snapshot))

@@ -1,0 +1,73 @@
+"""The web application: the lifespan builds the services and closes them; handlers are thin."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from experts.errors import ServiceError
+from gateway.api import chat, models, operations, route
+from gateway.configuration import GatewayConfig
+from gateway.errors import error_body, error_headers, wire
+from gateway.middleware import RequestContext
+from gateway.responses import JsonResponse
+from gateway.services import Progress, open_services
+from gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+NOT_OURS = {404: "not_found", 405: "method_not_allowed"}
+
+
+def create_app(settings: Settings, config: GatewayConfig, root: Path, progress: Progress | None = None) -> FastAPI:
+    """Return the application; nothing starts before its lifespan does.
+
+    Args:
+        root: the folder relative paths in the configuration count from.
+        progress: told whenever a server that the gateway runs gets further.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            async with open_services(settings, config, root, progress) as services:
+                app.state.services = services
+                yield
+        except ServiceError as failure:
+            app.state.failure = failure
+            raise
+
+    app = FastAPI(title="Consilium", lifespan=lifespan, redoc_url=None)
+    for noun in (chat, models, route, operations):
+        app.include_router(noun.api)
+    app.add_middleware(RequestContext)
+    app.add_exception_handler(ServiceError, answer_service_error)
+    app.add_exception_handler(HTTPException, answer_http_error)
+    app.add_exception_handler(Exception, answer_bug)
+    return app
+
+
+async def answer_service_error(_request: Request, error: Exception) -> Response:
+    """Answer an error of ours in OpenAI's shape."""
+    assert isinstance(error, ServiceError)
+    return JsonResponse(error_body(error), status_code=wire(error).status, headers=error_headers(error))
+
+
+async def answer_http_error(_request: Request, error: Exception) -> Response:
+    """Answer what the web framework refuses (unknown path, wrong method) in the same shape."""
+    assert isinstance(error, HTTPException)
+    code = NOT_OURS.get(error.status_code, "http_error")
+    body = {"message": f"{error.detail}.", "type": "invalid_request_error", "param": None, "code": code}
+    return JsonResponse({"error": body}, status_code=error.status_code, headers=error.headers)
+
+
+async def answer_bug(request: Request, error: Exception) -> Response:
+    """Answer a bug of ours without showing its insides; the traceback is in the log under the request's id."""
+    log.error("bug", exc_info=error, extra={"facts": {"request_id": request.state.request_id}})
+    told = "The gateway failed; its log has the reason under this request's id."
+    return JsonResponse(error_body(ServiceError(told)), status_code=500)

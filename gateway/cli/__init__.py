@@ -1,0 +1,48 @@
+"""The `consilium` command. Each group of commands is a file; errors of ours become one sentence and an exit code.
+
+Exit codes: 0 done, 1 it failed, 2 the command or the configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from experts.errors import ConfigError, ServiceError
+from gateway.cli import ask, config, demo, doctor, serve
+
+app = typer.Typer(
+    name="consilium",
+    help="A gateway for your own specialist language models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+app.command("route")(ask.route)
+app.command("chat")(ask.chat)
+app.command("doctor")(doctor.doctor)
+app.add_typer(config.app, name="config", help="Check, show and explain the configuration file.")
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except ConfigError as error:
+        _leave(error, 2)
+    except ServiceError as error:
+        _leave(error, 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _leave(error: ServiceError, code: int) -> None:
+    for line in str(error).splitlines():
+        typer.secho(f"consilium: {line}", fg="red", err=True)
+    sys.exit(code)
+
+
+__all__ = ["app", "main"]

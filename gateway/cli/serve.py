@@ -1,0 +1,39 @@
+"""`consilium serve`: run the gateway until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rich.console import Console
+
+from experts.config import LimitsConfig
+from gateway.cli.options import ConfigOption, HostOption, PortOption, configured, settings_with
+from gateway.cli.progress import FleetProgress
+from gateway.cli.server import Server, listening_socket
+from gateway.logs import configure
+from gateway.settings import Settings
+
+
+def serve(config: ConfigOption = None, host: HostOption = None, port: PortOption = None) -> None:
+    """Run the gateway, and the servers of the experts it is to start."""
+    settings = settings_with(config=config, host=host, port=port)
+    settings.check_exposure()
+    configure(settings.log_level)
+    read, root = configured(settings)
+    console = Console(stderr=True)
+    listener = listening_socket(settings.host, settings.port)
+    console.print(greeting(settings, [expert.name for expert in read.experts]))
+    with FleetProgress(console) as progress:
+        asyncio.run(Server(settings, read, root, progress).run(listener))
+
+
+def greeting(settings: Settings, experts: list[str]) -> str:
+    """Return what is said at start: where it listens, who answers, and the limits that hold."""
+    limits = LimitsConfig()
+    return (
+        f"consilium: http://{settings.host}:{settings.port}/v1 with {', '.join(experts)}\n"
+        f"  keys: {'required' if settings.key_values() else 'none, open on loopback'}; "
+        f"limits per expert unless set: {limits.max_in_flight} running, {limits.max_queue} waiting, "
+        f"first token {limits.first_token_timeout_seconds:g} s, idle {limits.idle_timeout_seconds:g} s, "
+        f"total {limits.timeout_seconds:g} s"
+    )

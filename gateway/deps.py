@@ -1,0 +1,25 @@
+"""What handlers are given, named once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from gateway.auth import Client
+from gateway.services import Services
+
+
+def services_of(request: Request) -> Services:
+    """Return the services of the application that serves this request."""
+    services: Services = request.app.state.services
+    return services
+
+
+def client_of(request: Request) -> Client:
+    """Return the caller, or refuse it."""
+    return services_of(request).keyring.authenticate(request.headers)
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]
+ClientDep = Annotated[Client, Depends(client_of)]

@@ -1,0 +1,113 @@
+"""What a client did wrong, and how every error of the house looks on the wire.
+
+    RequestError
+      InvalidRequest 400 · AuthenticationFailed 401 · UnknownModel 404 · TooLarge 413
+
+STATUS maps an exception class to (HTTP status, OpenAI `type`, `code`); lookup walks the class's ancestry, so
+a new leaf is answered like its parent until it gets a row of its own. Bodies say which side failed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from aggregator.errors import FusionError, QuorumNotReached, UnknownStrategy
+from experts.errors import (
+    ConfigError,
+    ExpertError,
+    ExpertOverloaded,
+    ExpertProtocolError,
+    ExpertRejected,
+    ExpertTimeout,
+    ExpertUnavailable,
+    LaunchError,
+    ServiceError,
+)
+from router.errors import ClassifierUnavailable, NoEligibleExpert, RoutingError, UnknownPolicy
+
+
+class RequestError(ServiceError):
+    """The request cannot be served as it is written; `param` names the field at fault."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class InvalidRequest(RequestError):
+    """The body is not what this endpoint reads."""
+
+
+class AuthenticationFailed(RequestError):
+    """No key, or not one of ours."""
+
+
+class UnknownModel(RequestError):
+    """`model` is neither a virtual model nor an expert."""
+
+
+class TooLarge(RequestError):
+    """The body is over the limit; it was not read whole."""
+
+
+class Wire(NamedTuple):
+    """How one kind of error is answered."""
+
+    status: int
+    type: str
+    code: str
+
+
+STATUS: dict[type[ServiceError], Wire] = {
+    ServiceError: Wire(500, "server_error", "internal_error"),
+    ConfigError: Wire(500, "server_error", "configuration_error"),
+    LaunchError: Wire(503, "server_error", "expert_not_running"),
+    ExpertError: Wire(502, "upstream_error", "expert_error"),
+    ExpertUnavailable: Wire(503, "upstream_error", "expert_unavailable"),
+    ExpertTimeout: Wire(504, "upstream_error", "expert_timeout"),
+    ExpertOverloaded: Wire(429, "upstream_error", "expert_overloaded"),
+    ExpertProtocolError: Wire(502, "upstream_error", "expert_protocol_error"),
+    ExpertRejected: Wire(400, "invalid_request_error", "expert_rejected"),
+    RoutingError: Wire(500, "server_error", "routing_error"),
+    NoEligibleExpert: Wire(404, "invalid_request_error", "no_eligible_expert"),
+    ClassifierUnavailable: Wire(503, "server_error", "classifier_unavailable"),
+    UnknownPolicy: Wire(400, "invalid_request_error", "unknown_policy"),
+    FusionError: Wire(502, "upstream_error", "fusion_error"),
+    QuorumNotReached: Wire(502, "upstream_error", "quorum_not_reached"),
+    UnknownStrategy: Wire(400, "invalid_request_error", "unknown_fusion"),
+    RequestError: Wire(400, "invalid_request_error", "invalid_request"),
+    InvalidRequest: Wire(400, "invalid_request_error", "invalid_request"),
+    AuthenticationFailed: Wire(401, "authentication_error", "invalid_api_key"),
+    UnknownModel: Wire(404, "invalid_request_error", "model_not_found"),
+    TooLarge: Wire(413, "invalid_request_error", "request_too_large"),
+}
+RETRY_LATER = frozenset({429, 503})
+
+
+def wire(error: ServiceError) -> Wire:
+    """Return how this error is answered; an expert's refusal keeps the status the expert gave."""
+    row = next(STATUS[base] for base in type(error).__mro__ if base in STATUS)
+    return row._replace(status=error.status) if isinstance(error, ExpertRejected) else row
+
+
+def error_body(error: ServiceError) -> dict[str, Any]:
+    """Return OpenAI's error object, with the expert's name where one is at fault."""
+    row = wire(error)
+    body: dict[str, Any] = {
+        "message": str(error),
+        "type": row.type,
+        "param": getattr(error, "param", None),
+        "code": row.code,
+    }
+    if isinstance(error, ExpertError):
+        body["expert"] = error.expert
+    if isinstance(error, ExpertRejected):
+        body.update({key: error.body[key] for key in ("param", "code") if error.body.get(key)})
+    return {"error": body}
+
+
+def error_headers(error: ServiceError) -> dict[str, str]:
+    """Return Retry-After where coming back later makes sense, in whole seconds."""
+    if wire(error).status not in RETRY_LATER:
+        return {}
+    return {"retry-after": str(max(1, round(getattr(error, "retry_after", 2.0))))}

@@ -1,0 +1,111 @@
+"""Counters of one gateway process. Inner rooms never count: facts travel in the data and are counted here.
+
+Every metric starts with `consilium_`; labels are names from the configuration, never text from a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from aggregator.types import FusionReport
+from experts.types import ExpertName
+from router.types import RoutingDecision
+
+FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+class ExpertLoad(NamedTuple):
+    """What one expert is doing at this moment."""
+
+    expert: ExpertName
+    in_flight: int
+    waiting: int
+    ready: bool
+
+
+class Metrics:
+    """All metrics, on a registry of their own. `load` and `encoder` (its counts by name) are asked at a scrape."""
+
+    def __init__(
+        self, load: Callable[[], Iterable[ExpertLoad]], encoder: Callable[[], Mapping[str, int]] = dict
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter("consilium_requests_total", "Requests by model asked and status.", "model status")
+        self.seconds = self._histogram("consilium_request_seconds", "Request to last byte.", "model", SLOW)
+        self.first_token = self._histogram(
+            "consilium_first_token_seconds", "First attempt to first token.", "expert", SLOW
+        )
+        self.route = self._histogram("consilium_route_seconds", "Routing by stage.", "stage", FAST)
+        self.decisions = self._counter(
+            "consilium_decisions_total", "Decisions by policy, first domain and first expert.", "policy domain expert"
+        )
+        self.tokens = self._counter("consilium_tokens_total", "Tokens by expert and kind.", "expert kind")
+        self.attempts = self._counter(
+            "consilium_attempts_total", "Calls to expert servers, retries included.", "expert"
+        )
+        self.failures = self._counter("consilium_fusion_failures_total", "Candidates that failed.", "expert strategy")
+        self.fusions = self._counter("consilium_fusions_total", "Answers by fusion strategy.", "strategy")
+        self.loop_lag = Gauge(
+            "consilium_loop_lag_seconds", "Delay of the event loop, last seen.", registry=self.registry
+        )
+        self.registry.register(_LoadCollector(load, encoder))
+
+    def _counter(self, name: str, text: str, labels: str) -> Counter:
+        return Counter(name, text, labels.split(), registry=self.registry)
+
+    def _histogram(self, name: str, text: str, labels: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, labels.split(), registry=self.registry, buckets=buckets)
+
+    def decided(self, decision: RoutingDecision) -> None:
+        """Count one routing decision."""
+        domain = max(decision.domains, key=lambda d: decision.domains[d], default="")
+        self.decisions.labels(decision.policy, domain, decision.assignments[0].expert).inc()
+        for stage, milliseconds in decision.timings_ms.items():
+            self.route.labels(stage).observe(milliseconds / 1000)
+
+    def answered(self, report: FusionReport) -> None:
+        """Count what one answer took."""
+        expert = report.answered_by or "none"
+        self.fusions.labels(report.strategy).inc()
+        self.attempts.labels(expert).inc(report.attempts)
+        for name, usage in report.usage_by_expert.items():
+            self.tokens.labels(name, "prompt").inc(usage.prompt_tokens)
+            self.tokens.labels(name, "completion").inc(usage.completion_tokens)
+        if report.first_token_seconds is not None:
+            self.first_token.labels(expert).observe(report.first_token_seconds)
+        for failure in report.failures:
+            self.failures.labels(failure.expert, report.strategy).inc()
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+class _LoadCollector:
+    """Read live gauges when asked instead of keeping them up to date."""
+
+    def __init__(self, load: Callable[[], Iterable[ExpertLoad]], encoder: Callable[[], Mapping[str, int]]) -> None:
+        self._load, self._encoder = load, encoder
+
+    def collect(self) -> Iterable[Metric]:
+        families = {
+            name: GaugeMetricFamily(f"consilium_expert_{name}", text, labels=["expert"])
+            for name, text in (
+                ("in_flight", "Calls running at an expert."),
+                ("waiting", "Calls waiting for a place at an expert."),
+                ("ready", "1 while an expert can answer."),
+            )
+        }
+        for load in self._load():
+            families["in_flight"].add_metric([load.expert], load.in_flight)
+            families["waiting"].add_metric([load.expert], load.waiting)
+            families["ready"].add_metric([load.expert], float(load.ready))
+        encoder = GaugeMetricFamily("consilium_encoder", "What the encoder has done, by kind.", labels=["kind"])
+        for kind, count in self._encoder().items():
+            encoder.add_metric([kind], count)
+        return [*families.values(), encoder]

@@ -1,0 +1,84 @@
+"""What surrounds every request, as plain ASGI: an id, a size limit, one log line and one count.
+
+No BaseHTTPMiddleware: it would copy every streamed chunk through a queue and hide disconnects.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.errors import TooLarge
+from gateway.logs import facts
+
+log = logging.getLogger(__name__)
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+QUIET = frozenset({"/metrics", "/health", "/health/liveness", "/health/readiness"})
+
+
+class RequestContext:
+    """Give each HTTP request an id (echoed or made) and write one line when it ends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started, outcome = time.monotonic(), {"status": 499}
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                outcome["status"] = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            self._count(scope, outcome["status"], time.monotonic() - started)
+            self._log(scope, request_id, outcome["status"], time.monotonic() - started)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        model = scope["state"].get("told", {}).get("model")
+        if model is not None:
+            metrics = scope["app"].state.services.metrics
+            metrics.requests.labels(model, str(status)).inc()
+            metrics.seconds.labels(model).observe(seconds)
+
+    def _log(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
+        told: dict[str, Any] = {"request_id": request_id, "method": scope["method"], "path": scope["path"]}
+        told |= {"status": status, "seconds": round(seconds, 4), **scope["state"].get("told", {})}
+        log.log(level, "request", extra=facts(**told))
+
+
+async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> bytes:
+    """Read a request's body, and no more of it than the limit.
+
+    Raises:
+        TooLarge: it is announced or turns out larger.
+    """
+    announced = headers.get("content-length", "0")
+    body = bytearray()
+    more = not (announced.isdigit() and int(announced) > limit_bytes)
+    refused = not more
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit_bytes:
+            refused, more = True, False
+    if refused:
+        raise TooLarge(f"The body is larger than {limit_bytes} bytes; send less or raise CONSILIUM_MAX_BODY_BYTES.")
+    return bytes(body)

@@ -1,0 +1,142 @@
+"""One request from question to answer. The file to read first.
+
+decide   who should answer: the router, unless the client named an expert
+plan     what to ask whom (pure)
+answer   open the streams and start the fusion; nothing is sent before the first chunk is awaited
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aggregator import Aggregator, FusionConfig
+from aggregator.types import Candidate, FusedStream, FusionTask
+from experts.dispatcher import Dispatcher
+from experts.registry import Registry, Snapshot
+from experts.types import Dispatch, ExpertCall, ExpertName
+from gateway.errors import UnknownModel
+from gateway.schemas import ChatRequest
+from gateway.translate import TOOL_FIELDS, for_expert, to_query
+from router import Router
+from router.types import Assignment, RoutingDecision
+
+AUTO, COUNCIL = "auto", "council"
+VIRTUAL_MODELS = {
+    AUTO: "The router picks the expert for each conversation.",
+    COUNCIL: "The router picks several experts and their answers are fused into one.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """An answer under way: who was chosen, how it is fused, what of the request was left out."""
+
+    decision: RoutingDecision
+    fusion: str
+    ignored: tuple[str, ...]
+    stream: FusedStream
+
+
+class Pipeline:
+    """Join the rooms. Everything is borrowed from the application that builds it.
+
+    `unfit` says which experts cannot serve right now and why; `default` is the generalist's name.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        router: Router,
+        dispatcher: Dispatcher,
+        aggregator: Aggregator,
+        fusion: FusionConfig,
+        default: ExpertName,
+        unfit: Callable[[], dict[ExpertName, str]],
+    ) -> None:
+        self.registry, self.router = registry, router
+        self.dispatcher, self.aggregator = dispatcher, aggregator
+        self.fusion, self.default, self.unfit = fusion, default, unfit
+
+    async def decide(self, request: ChatRequest) -> RoutingDecision:
+        """Return who should answer.
+
+        Raises:
+            UnknownModel: `model` is neither virtual nor an expert.
+            RoutingError: no expert may answer, or the policy does not exist.
+        """
+        snapshot = self.registry.snapshot
+        if request.model in snapshot:
+            return named(request.model, snapshot)
+        if request.model not in VIRTUAL_MODELS:
+            known = ", ".join([*VIRTUAL_MODELS, *snapshot])
+            raise UnknownModel(f"There is no model '{request.model}'; there are {known}.", param="model")
+        profiles = self.registry.profiles
+        query = to_query(request, profiles, self.unfit(), self._experts_wanted(request))
+        return await self.router.route(query, profiles)
+
+    def _experts_wanted(self, request: ChatRequest) -> int:
+        several = request.model == COUNCIL or request.options.fusion not in (None, "none", "single")
+        return request.options.max_experts or (self.fusion.max_experts if several else 1)
+
+    def fusion_of(self, request: ChatRequest, decision: RoutingDecision) -> str:
+        """Return the strategy that will be used.
+
+        Raises:
+            UnknownStrategy: the request names one that does not exist.
+        """
+        asked = request.options.fusion or self.fusion.strategy
+        strategy = self.aggregator.strategy(asked).name
+        return strategy if len(decision.assignments) > 1 else "single"
+
+    async def answer(self, request: ChatRequest) -> Answering:
+        """Decide, plan and open the answer's stream; the caller reads it to the end or closes it."""
+        decision = await self.decide(request)
+        fusion = self.fusion_of(request, decision)
+        dispatch = plan(decision, request, self.registry.snapshot)
+        streams = self.dispatcher.run(dispatch)
+        weights = [assignment.weight for assignment in decision.assignments]
+        task = FusionTask(
+            candidates=tuple(Candidate(s, w) for s, w in zip(streams, weights, strict=True)),
+            messages=request.messages,
+            parameters=request.parameters,
+            ask=lambda call: self.dispatcher.open(call, (self.default,)),
+            fuser=self.fusion.fuser or self.default,
+            limits=self.fusion.limits(),
+        )
+        ignored = ignored_fields(request, decision, self.registry.snapshot)
+        return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion))
+
+
+def named(expert: ExpertName, snapshot: Snapshot) -> RoutingDecision:
+    """Return the decision of a client who named the expert: no routing, its own fallbacks."""
+    return RoutingDecision(
+        assignments=(Assignment(expert, 1.0),),
+        policy="named",
+        confidence=1.0,
+        fallbacks=snapshot[expert].profile.fallback,
+        reason=f"the request names {expert}",
+    )
+
+
+def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot) -> Dispatch:
+    """Return the calls a decision becomes."""
+    deadline = request.options.deadline_ms
+    calls = tuple(
+        ExpertCall(
+            expert=assignment.expert,
+            messages=request.messages,
+            parameters=for_expert(request.parameters, snapshot[assignment.expert].profile),
+            deadline_seconds=None if deadline is None else deadline / 1000,
+        )
+        for assignment in decision.assignments
+    )
+    return Dispatch(calls, tuple(name for name in decision.fallbacks if name in snapshot))
+
+
+def ignored_fields(request: ChatRequest, decision: RoutingDecision, snapshot: Snapshot) -> tuple[str, ...]:
+    """Return what the request asked for that nobody will act on, so that the client is told."""
+    primary = snapshot[decision.assignments[0].expert].profile
+    dropped = set() if "tools" in primary.capabilities else {f for f in TOOL_FIELDS if request.parameters.get(f)}
+    return (*request.options.not_honoured(), *sorted(dropped))

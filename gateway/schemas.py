@@ -1,0 +1,131 @@
+"""What strangers send us. Only what we read is checked; every other field rides along untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from experts.types import Message
+from gateway.errors import InvalidRequest
+
+OURS = frozenset({"model", "messages", "stream", "routing"})
+Names = Annotated[list[str], Field(max_length=256)]
+
+
+class ExpertChoice(BaseModel):
+    """`routing.experts`: which experts may be chosen at all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    allow: Names = []
+    deny: Names = []
+    require_tags: Names = []
+
+
+class RoutingOptions(BaseModel):
+    """`routing` in the body: what a client may ask of one request's routing and fusion."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policy: str | None = None
+    experts: ExpertChoice = ExpertChoice()
+    max_experts: int | None = Field(default=None, ge=1, le=16)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    cost_quality: float | None = Field(default=None, ge=0, le=1)
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    fusion: str | None = None
+    thinking: Literal["auto", "on", "off"] = "auto"
+    priority: int = 0
+    deadline_ms: float | None = Field(default=None, gt=0, le=3_600_000)
+    explain: bool = False
+
+    def not_honoured(self) -> tuple[str, ...]:
+        """Return the options set here that this version reads but does not act on."""
+        later = {"cost_quality", "max_cost_usd", "max_latency_ms", "thinking", "priority"}
+        return tuple(sorted(later & self.model_fields_set))
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat completion request: what we read of it, and `parameters`, everything else in the body."""
+
+    model: str
+    messages: tuple[Message, ...]
+    stream: bool
+    options: RoutingOptions
+    parameters: Mapping[str, Any]
+
+
+def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:
+    """Read a request body; headers say the same as `routing` for clients that cannot add a field.
+
+    Raises:
+        InvalidRequest: not JSON, no messages, or a `routing` option that does not exist.
+    """
+    body = _json_object(content)
+    return ChatRequest(
+        model=_typed(body, "model", str, "auto"),
+        messages=_messages(body),
+        stream=_typed(body, "stream", bool, False),
+        options=_options(body, headers),
+        parameters={key: value for key, value in body.items() if key not in OURS},
+    )
+
+
+def _json_object(content: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise InvalidRequest("The body must be a JSON object with model and messages.")
+    return body
+
+
+def _typed(body: Mapping[str, Any], field: str, kind: type, default: Any) -> Any:
+    value = body.get(field)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        raise InvalidRequest(f"'{field}' must be a {kind.__name__}.", param=field)
+    return value
+
+
+def _messages(body: Mapping[str, Any]) -> tuple[Message, ...]:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise InvalidRequest("'messages' must be a list with at least one message.", param="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise InvalidRequest("Each message must be an object with a role.", param=f"messages[{index}]")
+        if not isinstance(message.get("content"), str | list | None):
+            raise InvalidRequest("A message's content must be text or a list of parts.", param=f"messages[{index}]")
+    return tuple(messages)
+
+
+def _options(body: Mapping[str, Any], headers: Mapping[str, str]) -> RoutingOptions:
+    asked = _typed(body, "routing", dict, {})
+    try:
+        return RoutingOptions.model_validate({**_from_headers(headers), **asked})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in ("routing", *first["loc"]))
+        known = ", ".join(RoutingOptions.model_fields)
+        extra = f" Known options: {known}." if first["type"] == "extra_forbidden" else ""
+        raise InvalidRequest(f"{where}: {first['msg']}.{extra}", param=where) from error
+
+
+def _from_headers(headers: Mapping[str, str]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if policy := headers.get("x-consilium-policy"):
+        options["policy"] = policy
+    if experts := headers.get("x-consilium-experts"):
+        options["experts"] = {"allow": [name.strip() for name in experts.split(",") if name.strip()]}
+    if deadline := headers.get("x-consilium-deadline-ms"):
+        options["deadline_ms"] = deadline
+    return options

@@ -1,0 +1,207 @@
+"""Everything one gateway process holds, built in order and closed in reverse. Nothing is reachable by import."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from aggregator import Aggregator
+from experts.backends import BACKENDS, make_client
+from experts.backends.base import Backend
+from experts.config import ExpertConfig, resolve_folder
+from experts.dispatcher import Dispatcher
+from experts.errors import ConfigError
+from experts.health import HealthBoard, Prober
+from experts.launch import Fleet, ServerProgress, ServerState, find_environment, plan_servers
+from experts.registry import Expert, Registry, Replica, static_replicas
+from experts.types import ExpertName
+from gateway.auth import Keyring
+from gateway.configuration import GatewayConfig
+from gateway.metrics import ExpertLoad, Metrics
+from gateway.pipeline import Pipeline
+from gateway.settings import Settings
+from router import Router, RoutingConfig
+
+LAG_INTERVAL_SECONDS = 0.5
+Progress = Callable[[ServerProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What handlers use. `fleet` is None when no expert's server is ours to run."""
+
+    settings: Settings
+    config: GatewayConfig
+    registry: Registry
+    dispatcher: Dispatcher
+    router: Router
+    pipeline: Pipeline
+    metrics: Metrics
+    keyring: Keyring
+    fleet: Fleet | None
+
+    def state(self, expert: ExpertName) -> str:
+        """Return what an expert is doing in one word: ready, starting, restarting, failed, unreachable."""
+        if self.fleet is not None and expert in self.fleet.experts:
+            state = self.fleet.state(expert)
+            if state is not ServerState.READY:
+                return str(state.value)
+        health = self.dispatcher.health
+        replicas = self.registry.snapshot[expert].replicas
+        return "ready" if any(health.of(replica.base_url).proven for replica in replicas) else "unreachable"
+
+    def unfit(self) -> dict[ExpertName, str]:
+        """Return experts that cannot serve now, with the reason; empty when none can, so that one is tried."""
+        states = {name: self.state(name) for name in self.registry.snapshot}
+        unfit = {name: state for name, state in states.items() if state != "ready"}
+        return {} if len(unfit) == len(states) else unfit
+
+    def loads(self) -> Iterable[ExpertLoad]:
+        """Yield what each expert is doing, for the metrics."""
+        running, waiting = self.dispatcher.admission.running, self.dispatcher.admission.waiting
+        for name in self.registry.snapshot:
+            yield ExpertLoad(name, running.get(name, 0), waiting.get(name, 0), self.state(name) == "ready")
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, config: GatewayConfig, root: Path, progress: Progress | None = None
+) -> AsyncIterator[Services]:
+    """Build everything, and close it when left. Servers of ours are started here and come up meanwhile.
+
+    Args:
+        root: the folder relative paths in the configuration count from.
+        progress: told whenever one of our servers gets further.
+
+    Raises:
+        ConfigError: the configuration cannot be used on this machine.
+        LaunchError: a server of ours could not even be started.
+    """
+    async with AsyncExitStack() as stack:
+        default = default_expert(config)
+        fleet = await open_fleet(config.experts, root, stack, progress)
+        registry = Registry(found_experts(config.experts, fleet))
+        client = await stack.enter_async_context(make_client())
+        backends: dict[str, Backend] = {name: backend(client) for name, backend in BACKENDS.items()}
+        dispatcher = Dispatcher(registry, backends, HealthBoard())
+        router = await Router.create(routing_config(config.routing, default, root), registry.profiles)
+        stack.push_async_callback(router.aclose)
+        built: list[Services] = []
+        pipeline = Pipeline(
+            registry=registry,
+            router=router,
+            dispatcher=dispatcher,
+            aggregator=Aggregator(),
+            fusion=config.fusion,
+            default=default,
+            unfit=lambda: built[0].unfit(),
+        )
+        pipeline.aggregator.strategy(config.fusion.strategy)
+        services = Services(
+            settings=settings,
+            config=config,
+            registry=registry,
+            dispatcher=dispatcher,
+            router=router,
+            pipeline=pipeline,
+            metrics=Metrics(lambda: built[0].loads(), lambda: encoder_counts(router)),
+            keyring=Keyring(settings.key_values()),
+            fleet=fleet,
+        )
+        built.append(services)
+        await stack.enter_async_context(Prober(registry, Probes(backends), dispatcher.health))
+        stack.push_async_callback(cancelled, asyncio.create_task(measure_lag(services.metrics), name="loop-lag"))
+        yield services
+
+
+def default_expert(config: GatewayConfig) -> ExpertName:
+    """Return the generalist: the configured one, else the first expert that declares no domain, else the first.
+
+    Raises:
+        ConfigError: routing.default or fusion.fuser names nobody.
+    """
+    names = [expert.name for expert in config.experts]
+    for key, named in (("routing.default", config.routing.default), ("fusion.fuser", config.fusion.fuser)):
+        if named is not None and named not in names:
+            raise ConfigError(f"{key} names '{named}', which is not one of {', '.join(names)}.")
+    generalists = [expert.name for expert in config.experts if not expert.domains]
+    return config.routing.default or (generalists or names)[0]
+
+
+def routing_config(routing: RoutingConfig, default: ExpertName, root: Path) -> RoutingConfig:
+    """Return the routing section with the default expert filled in and folders found under `root`."""
+    encoder = routing.encoder.model_copy(update={"model": resolve_folder(routing.encoder.model, root)})
+    artifact = None if routing.artifact is None else resolve_folder(routing.artifact, root)
+    return routing.model_copy(update={"default": default, "encoder": encoder, "artifact": artifact})
+
+
+async def open_fleet(
+    experts: Iterable[ExpertConfig], root: Path, stack: AsyncExitStack, progress: Progress | None
+) -> Fleet | None:
+    """Start the servers that are ours to run; None when there are none.
+
+    Raises:
+        ConfigError: there are some, and this machine has no vLLM to run them.
+    """
+    configs = list(experts)
+    ours = [expert.name for expert in configs if expert.launch]
+    if not ours:
+        return None
+    environment = find_environment()
+    if environment is None:
+        raise ConfigError(
+            f"Expert '{ours[0]}' is to be started by the gateway, and this machine has no vLLM environment: "
+            "run `consilium doctor --fix`, or set CONSILIUM_VLLM_PYTHON to a Python that has vLLM."
+        )
+    return await stack.enter_async_context(Fleet(plan_servers(configs, root, environment), environment, progress))
+
+
+def found_experts(configs: Iterable[ExpertConfig], fleet: Fleet | None) -> list[Expert]:
+    """Return the experts with where each is reached."""
+    return [Expert(config, config.profile(), replicas_of(config, fleet)) for config in configs]
+
+
+def replicas_of(config: ExpertConfig, fleet: Fleet | None) -> tuple[Replica, ...]:
+    """Return an expert's replicas: written down, our own server, or the one its adapter rides on.
+
+    An adapter on a server that somebody else runs is reached there under the expert's own name.
+    """
+    if fleet is not None and config.name in fleet.experts:
+        return (Replica(fleet.base_url(config.name)),)
+    return static_replicas(config)
+
+
+def encoder_counts(router: Router) -> dict[str, int]:
+    """Return what the router's encoder has done, by kind; empty when it does not count."""
+    facts = getattr(router.encoder, "facts", None)
+    return {} if facts is None else asdict(facts)
+
+
+class Probes:
+    """Let the prober ask each expert through its own backend."""
+
+    def __init__(self, backends: Mapping[str, Backend]) -> None:
+        self._backends = backends
+
+    async def probe(self, expert: Expert, replica: Replica) -> None:
+        """Probe one replica; see `Backend.probe`."""
+        await self._backends[expert.config.backend].probe(expert, replica)
+
+
+async def measure_lag(metrics: Metrics) -> None:
+    """Keep the event loop's delay in the metrics: how much later than asked a sleep ends."""
+    loop = asyncio.get_running_loop()
+    while True:
+        begun = loop.time()
+        await asyncio.sleep(LAG_INTERVAL_SECONDS)
+        metrics.loop_lag.set(max(0.0, loop.time() - begun - LAG_INTERVAL_SECONDS))
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it is gone."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

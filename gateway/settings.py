@@ -1,0 +1,61 @@
+"""The process: where it listens, which file it reads, its secrets. From the environment, prefix CONSILIUM_."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from experts.errors import ConfigError
+
+DEFAULT_PORT = 8400
+
+
+class Settings(BaseSettings):
+    """What differs between machines. What differs between teams is in the YAML file."""
+
+    model_config = SettingsConfigDict(env_prefix="CONSILIUM_", extra="ignore", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=DEFAULT_PORT, ge=1, le=65535, description="Port to listen on.")
+    config: str = Field(default="consilium.yaml", description="The YAML file, or builtin:pocket.")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="Comma-separated keys clients may use; empty means open, on loopback only."
+    )
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="Largest request body read.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    drain_seconds: float = Field(default=30, ge=0, description="Time running requests get at shutdown.")
+    keep_alive_seconds: float = Field(default=10, gt=0, description="Pause between keep-alive comments in a stream.")
+
+    def key_values(self) -> tuple[str, ...]:
+        """Return the client keys in the clear."""
+        listed = (part for key in self.api_keys for part in key.get_secret_value().split(","))
+        return tuple(part.strip() for part in listed if part.strip())
+
+    def check_exposure(self) -> None:
+        """Refuse to listen beyond this machine without keys.
+
+        Raises:
+            ConfigError: no key is set and the address is not loopback.
+        """
+        if not self.key_values() and not is_loopback(self.host):
+            raise ConfigError(
+                f"Listening on {self.host} without keys would open the gateway to everyone: "
+                "set CONSILIUM_API_KEYS, or listen on 127.0.0.1."
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach `host`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def config_folder(path: Path) -> Path:
+    """Return the folder that relative paths inside a configuration file count from."""
+    return path.resolve().parent

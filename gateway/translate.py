@@ -1,0 +1,225 @@
+"""Between the wire and the inside; the only file that knows both.
+
+A request becomes a `Query` and parameters that ride along; chunks and answers get the names, usage and
+explanations a client sees. Pure: everything needed is an argument.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aggregator.types import Answer, FusedAnswer, FusedStream, FusionReport
+from experts.profile import SkillProfile
+from experts.types import AnswerChunk, Usage
+from gateway.schemas import ChatRequest
+from router.conversation import message_text, modalities
+from router.types import CandidateScore, Constraints, Query, RoutingDecision
+
+CHARACTERS_PER_TOKEN = 3.0
+"""Low on purpose: an expert whose window might be too small is not worth a refused request."""
+TOKENS_PER_PART = 800
+TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
+
+
+def to_query(
+    request: ChatRequest, profiles: Iterable[SkillProfile], unfit: Mapping[str, str], max_experts: int
+) -> Query:
+    """Return the routing question a request asks."""
+    chosen = request.options.experts
+    constraints = Constraints(
+        allow=frozenset(chosen.allow),
+        deny=frozenset(chosen.deny),
+        require_tags=frozenset(chosen.require_tags),
+        modalities=modalities(request.messages),
+        capabilities=needed_capabilities(request, profiles),
+        min_context_tokens=estimated_tokens(request),
+        unfit=unfit,
+    )
+    return Query(
+        messages=request.messages,
+        constraints=constraints,
+        policy=request.options.policy,
+        max_experts=max_experts,
+        top_p=request.options.top_p,
+    )
+
+
+def needed_capabilities(request: ChatRequest, profiles: Iterable[SkillProfile]) -> frozenset[str]:
+    """Return what an expert must be able to do; what no expert at all declares is not asked for.
+
+    A pool that never declares tools would otherwise answer no request that offers some.
+    """
+    wanted = {"tools"} if request.parameters.get("tools") else set()
+    shape = request.parameters.get("response_format")
+    if isinstance(shape, dict) and shape.get("type") == "json_schema":
+        wanted.add("json_schema")
+    offered = {capability for profile in profiles for capability in profile.capabilities}
+    return frozenset(wanted & offered)
+
+
+def estimated_tokens(request: ChatRequest) -> int:
+    """Return a cautious estimate of what the conversation and the answer asked for take."""
+    written = sum(len(message_text(message)) for message in request.messages)
+    parts = sum(len(c) for m in request.messages if isinstance(c := m.get("content"), list))
+    asked = request.parameters.get("max_completion_tokens") or request.parameters.get("max_tokens") or 0
+    answer = asked if isinstance(asked, int) else 0
+    return round(written / CHARACTERS_PER_TOKEN) + TOKENS_PER_PART * max(0, parts - 1) + answer
+
+
+def for_expert(parameters: Mapping[str, Any], profile: SkillProfile) -> dict[str, Any]:
+    """Return the parameters this expert can take: tools are left out where it declares none."""
+    if "tools" in profile.capabilities:
+        return dict(parameters)
+    return {key: value for key, value in parameters.items() if key not in TOOL_FIELDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What every piece of one response shares."""
+
+    request_id: str
+    created: int
+    explanation: Mapping[str, Any] | None = None
+
+    @classmethod
+    def begin(cls, request_id: str, explanation: Mapping[str, Any] | None) -> Envelope:
+        """Return the envelope of a response that starts now."""
+        return cls(request_id, int(time.time()), explanation)
+
+    def around(self, raw: Mapping[str, Any], report: FusionReport) -> dict[str, Any]:
+        """Return a chunk or body with our id, and as `model` the expert that answers."""
+        ours = {"id": f"chatcmpl-{self.request_id}", "created": self.created, "model": report.answered_by}
+        return {**raw, **ours}
+
+    def facts(self, report: FusionReport) -> dict[str, Any]:
+        """Return what stands beside the answer: the explanation if asked for, the fusion if there was one."""
+        found: dict[str, Any] = {}
+        if self.explanation is not None:
+            found["routing"] = self.explanation
+        if report.strategy != "single":
+            found["fusion"] = fusion_facts(report)
+        return found
+
+
+def whole_body(answer: FusedAnswer, envelope: Envelope) -> dict[str, Any]:
+    """Return the chat.completion of a fused answer."""
+    body = envelope.around(answer.answer.body, answer.report)
+    return {**body, "usage": usage_body(answer.report.usage), **envelope.facts(answer.report)}
+
+
+async def wire_chunks(
+    stream: FusedStream, envelope: Envelope, *, include_usage: bool
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield the chat.completion.chunks of a fused answer; usage, summed, only where it was asked for.
+
+    The chunk that finishes the answer is held until everything is known that has to stand in it.
+    """
+    held: AnswerChunk | None = None
+    async for chunk in stream:
+        if held is not None and chunk.raw["choices"]:
+            yield _plain(envelope.around(held.raw, stream.report), include_usage)
+            held = None
+        if chunk.finish_reason:
+            held = chunk
+        elif chunk.raw["choices"]:
+            yield _plain(envelope.around(chunk.raw, stream.report), include_usage)
+    if held is not None:
+        last = envelope.around(held.raw, stream.report)
+        yield _plain({**last, **envelope.facts(stream.report)}, include_usage)
+        if include_usage:
+            yield {**last, "choices": [], "usage": usage_body(stream.report.usage)}
+
+
+def _plain(chunk: dict[str, Any], include_usage: bool) -> dict[str, Any]:
+    chunk.pop("usage", None)
+    return {**chunk, "usage": None} if include_usage else chunk
+
+
+def usage_body(usage: Usage) -> dict[str, int]:
+    """Return OpenAI's usage object, summed over every expert called."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def explanation(decision: RoutingDecision, fusion: str, ignored: Iterable[str]) -> dict[str, Any]:
+    """Return the decision as `/v1/route` and `explain` show it."""
+    return {
+        "policy": decision.policy,
+        "confidence": round(decision.confidence, 4),
+        "reason": decision.reason,
+        "domains": {domain: round(p, 4) for domain, p in sorted(decision.domains.items(), key=lambda d: -d[1])},
+        "skills": list(decision.skills),
+        "thinking": decision.thinking,
+        "fusion": fusion,
+        "experts": [{"expert": a.expert, "weight": round(a.weight, 4)} for a in decision.assignments],
+        "candidates": [_candidate(candidate) for candidate in decision.candidates],
+        "excluded": [{"expert": name, "reason": why} for name, why in decision.excluded.items()],
+        "fallbacks": list(decision.fallbacks),
+        "ignored": list(ignored),
+        "timings_ms": {stage: round(ms, 3) for stage, ms in decision.timings_ms.items()},
+    }
+
+
+def _candidate(candidate: CandidateScore) -> dict[str, Any]:
+    shown = {
+        "expert": candidate.expert,
+        "score": round(candidate.score, 4),
+        "quality": None if candidate.quality is None else round(candidate.quality, 4),
+        "cost_usd": candidate.cost_usd,
+        "latency_ms": candidate.latency_ms,
+    }
+    return {**shown, "chosen": candidate.chosen, "reason": candidate.reason}
+
+
+def fusion_facts(report: FusionReport) -> dict[str, Any]:
+    """Return how a fused answer came about, candidate by candidate."""
+    failed = [
+        {"expert": failure.expert, "weight": round(failure.weight, 4), "error": failure.message}
+        for failure in report.failures
+    ]
+    return {
+        "strategy": report.strategy,
+        "fuser": report.fuser,
+        "answered_by": report.answered_by,
+        "note": report.note or None,
+        "candidates": [_fused_candidate(answer, report) for answer in report.answers] + failed,
+    }
+
+
+def _fused_candidate(answer: Answer, report: FusionReport) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "expert": answer.expert,
+        "weight": round(answer.weight, 4),
+        "text": answer.text,
+        "finish_reason": answer.answer.finish_reason,
+        "usage": usage_body(answer.answer.usage),
+        "error": None,
+    }
+    if answer.expert in report.finals:
+        shown["final"] = report.finals[answer.expert]
+    return shown
+
+
+def decision_headers(decision: RoutingDecision, ignored: Iterable[str]) -> dict[str, str]:
+    """Return the facts known before the first byte, as headers."""
+    top = sorted(decision.domains.items(), key=lambda item: -item[1])[:3]
+    headers = {
+        "x-consilium-experts": ",".join(assignment.expert for assignment in decision.assignments),
+        "x-consilium-domains": ",".join(f"{domain}={p:.2f}" for domain, p in top),
+        "x-consilium-policy": decision.policy,
+        "x-consilium-confidence": f"{decision.confidence:.3f}",
+        "x-consilium-route-ms": f"{sum(decision.timings_ms.values()):.1f}",
+        "x-consilium-ignored": ",".join(ignored),
+    }
+    return {name: header_value(value) for name, value in headers.items() if value}
+
+
+def header_value(value: str) -> str:
+    """Return the value with everything that could break out of a header replaced."""
+    return "".join(c if c.isprintable() and c.isascii() else "_" for c in value)[:1024]
