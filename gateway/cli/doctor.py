@@ -21,7 +21,7 @@ FixOption = Annotated[bool, typer.Option("--fix", help="Install the vLLM environ
 def doctor(
     fix: FixOption = False, host: HostOption = None, port: PortOption = None, as_json: JsonOption = False
 ) -> None:
-    """Look at this machine; exit code 1 when something needs mending."""
+    """Look at this machine; exit code 1 when something needs mending, or with --fix when mending failed."""
     settings = settings_with(host=host, port=port)
     if fix:
         install_vllm()
@@ -30,7 +30,7 @@ def doctor(
         typer.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     else:
         show(checks)
-    if not all(check.ok for check in checks):
+    if not fix and not all(check.ok for check in checks):
         raise typer.Exit(1)
 
 

@@ -1,0 +1,161 @@
+"""An OpenAI-speaking server with knobs, over real sockets: it streams, stalls, refuses and hangs up like the real one.
+
+Run by hand: python -m tests.fakes.expert 9001 math
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from gateway.cli.server import listening_socket
+
+Reply = Callable[[dict[str, Any]], str]
+
+
+def echo(body: dict[str, Any]) -> str:
+    """Answer with the last message."""
+    return f"you said: {body['messages'][-1]['content']}"
+
+
+@dataclass
+class FakeExpert:
+    """Knobs and a record of what was asked.
+
+    Args:
+        models: names it serves.
+        reply: text of the answer, from the request body.
+        first_token_delay: seconds before the first chunk.
+        word_delay: seconds between words.
+        status: an HTTP status to refuse with; 200 answers.
+        hang_up_after: words after which the connection breaks; None never.
+        retry_after: the header sent with a refusal.
+        chunks: raw chunk bodies to send instead of a reply.
+    """
+
+    models: Sequence[str] = ("fake",)
+    reply: Reply = echo
+    first_token_delay: float = 0.0
+    word_delay: float = 0.0
+    status: int = 200
+    hang_up_after: int | None = None
+    retry_after: str | None = None
+    chunks: list[dict[str, Any]] | None = None
+    garbage: bool = False
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    request_headers: list[dict[str, str]] = field(default_factory=list)
+    running: int = 0
+    aborted: int = 0
+    url: str = ""
+
+    def app(self) -> Starlette:
+        """Return the server's application."""
+        return Starlette(
+            routes=[
+                Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/models", self._models),
+                Route("/health", self._health),
+            ]
+        )
+
+    async def _health(self, _request: Request) -> Response:
+        return Response(status_code=200 if self.status == 200 else 503)
+
+    async def _models(self, _request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
+
+    async def _chat(self, request: Request) -> Response:
+        body = await request.json()
+        self.requests.append(body)
+        self.request_headers.append(dict(request.headers))
+        if self.status != 200:
+            headers = {"retry-after": self.retry_after} if self.retry_after else {}
+            error = {"message": f"refused with {self.status}", "type": "test", "param": "messages", "code": "knob"}
+            return JSONResponse({"error": error}, status_code=self.status, headers=headers)
+        if self.garbage:
+            return StreamingResponse(iter([b"data: this is not json\n\n"]), media_type="text/event-stream")
+        return StreamingResponse(self._events(body), media_type="text/event-stream")
+
+    async def _events(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
+        self.running += 1
+        finished = False
+        try:
+            async for chunk in self._chunks(body):
+                yield b"data: " + json.dumps(chunk).encode() + b"\n\n"
+            yield b"data: [DONE]\n\n"
+            finished = True
+        finally:
+            self.running -= 1
+            self.aborted += not finished
+
+    async def _chunks(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        await asyncio.sleep(self.first_token_delay)
+        if self.chunks is not None:
+            for chunk in self.chunks:
+                yield chunk
+            return
+        words = self.reply(body).split(" ")
+        yield self._chunk(body, {"role": "assistant", "content": ""})
+        for index, word in enumerate(words):
+            if self.hang_up_after is not None and index >= self.hang_up_after:
+                raise ConnectionResetError("knob: hang up")
+            yield self._chunk(body, {"content": word if index == 0 else f" {word}"})
+            await asyncio.sleep(self.word_delay)
+        yield self._chunk(body, {}, finish_reason="stop")
+        read = sum(len(str(message.get("content")).split()) for message in body["messages"])
+        usage = {"prompt_tokens": read, "completion_tokens": len(words), "total_tokens": read + len(words)}
+        yield {**self._chunk(body, {}), "choices": [], "usage": usage}
+
+    def _chunk(self, body: dict[str, Any], delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return {
+            "id": "chatcmpl-fake",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": body["model"],
+            "choices": [choice],
+        }
+
+
+class _Quiet(uvicorn.Server):
+    """A server that leaves the process's signal handlers alone."""
+
+    def install_signal_handlers(self) -> None:
+        """Do nothing."""
+
+
+@asynccontextmanager
+async def serving(*experts: FakeExpert) -> AsyncIterator[None]:
+    """Serve each fake on a port of its own; `url` ends with /v1."""
+    servers = []
+    for expert in experts:
+        listener = listening_socket("127.0.0.1", 0)
+        expert.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        config = uvicorn.Config(expert.app(), log_config=None, log_level="critical", lifespan="off")
+        server = _Quiet(config)
+        servers.append((server, asyncio.create_task(server.serve(sockets=[listener])), listener))
+    try:
+        for server, task, _ in servers:
+            while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers no event
+                await asyncio.sleep(0.01)
+        yield
+    finally:
+        for server, task, listener in servers:
+            server.should_exit = server.force_exit = True
+            await task
+            listener.close()
+
+
+if __name__ == "__main__":
+    uvicorn.run(FakeExpert(models=(sys.argv[2],)).app(), host="127.0.0.1", port=int(sys.argv[1]))
