@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -56,7 +57,8 @@ def run_python(source: str, *, timeout_seconds: float = 5, memory_mib: int = 512
 
 
 def _listen(process: subprocess.Popen[bytes], deadline: float) -> SandboxResult:
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     heard: dict[IO[bytes], bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
     stopped = _read_until(heard, deadline)
     stdout, stderr = (bytes(text).decode("utf-8", "replace") for text in heard.values())
@@ -92,10 +94,8 @@ def _read_until(heard: dict[IO[bytes], bytearray], deadline: float) -> str:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 _PRELUDE = """\

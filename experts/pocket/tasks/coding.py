@@ -9,8 +9,20 @@ from experts.pocket.question import CodeTest, Phrasings, Problem, Task
 
 NAMES = ("f", "g", "solve", "compute", "process", "run", "task", "answer", "work", "apply", "func", "calc")
 LETTERS = "abcdefghijklmnoprstuvwy"
-LISTS = ((3, 8, 15, 22, 7), (40, 5, 12, 33, 60, 9), (18, 27, 2, 50), (71, 6, 35, 14, 90, 11, 4), tuple(range(1, 91)))
-TEXTS = ("banana bread", "the quick brown fox", "hello happy world", "sunday evening", "pack my box with five dozen jugs of old liquor and vinegar")
+LISTS = (
+    [3, 8, 15, 22, 7],
+    [40, 5, 12, 33, 60, 9],
+    [18, 27, 2, 50],
+    [71, 6, 35, 14, 90, 11, 4],
+    list(range(1, 91)),
+)
+TEXTS = (
+    "banana bread",
+    "the quick brown fox",
+    "hello happy world",
+    "sunday evening",
+    "pack my box with five dozen jugs of old liquor and vinegar",
+)
 
 Described = tuple[str, str]
 """A phrase and the Python expression that means it."""
@@ -83,7 +95,10 @@ def _filtered(random: Random) -> Described:
     return random.choice(
         (
             (f"returns the numbers of a list that are {phrase}", f"[n for n in items if {test}]"),
-            (f"returns the sum of the numbers of a list that are {phrase}", f"sum(n for n in items if {test})"),
+            (
+                f"returns the sum of the numbers of a list that are {phrase}",
+                f"sum(n for n in items if {test})",
+            ),
             (f"counts the numbers of a list that are {phrase}", f"sum(1 for n in items if {test})"),
             (f"returns True if any number of a list is {phrase}", f"any({test} for n in items)"),
             (f"returns True if all numbers of a list are {phrase}", f"all({test} for n in items)"),
@@ -123,7 +138,10 @@ def _number(random: Random) -> Described:
         (
             (f"returns True if a number is {phrase}", test),
             (f"returns a number {change}", step),
-            (f"returns a number {change} if it is {phrase} and the number itself if not", f"{step} if {test} else n"),
+            (
+                f"returns a number {change} if it is {phrase} and the number itself if not",
+                f"{step} if {test} else n",
+            ),
         )
     )
 
@@ -141,7 +159,7 @@ def _sliced(random: Random) -> Described:
             (f"returns the first {count} letters of a text", f"text[:{count}]"),
             (f"returns the last {count} letters of a text", f"text[-{count}:]"),
             (f"returns a text repeated {count} times", f"text * {count}"),
-            (f"returns the words of a text longer than {count} letters", f"[w for w in text.split() if len(w) > {count}]"),
+            (f"returns the words of a text longer than {count} letters", _words_that(f"len(w) > {count}")),
         )
     )
 
@@ -151,9 +169,15 @@ def _spelled(random: Random) -> Described:
     return random.choice(
         (
             (f'counts the letter "{first}" in a text', f'text.count("{first}")'),
-            (f'replaces the letter "{first}" in a text by "{second}"', f'text.replace("{first}", "{second}")'),
+            (
+                f'replaces the letter "{first}" in a text by "{second}"',
+                f'text.replace("{first}", "{second}")',
+            ),
             (f'returns a text without the letter "{first}"', f'text.replace("{first}", "")'),
-            (f'returns the words of a text that start with "{first}"', _words_that(f'w.startswith("{first}")')),
+            (
+                f'returns the words of a text that start with "{first}"',
+                _words_that(f'w.startswith("{first}")'),
+            ),
             (f'returns the words of a text that end with "{first}"', _words_that(f'w.endswith("{first}")')),
             (f'returns the words of a text that contain "{first}"', _words_that(f'"{first}" in w')),
             (f'returns True if a text starts with "{first}" and ends with "{second}"', _ends(first, second)),
@@ -174,7 +198,9 @@ def _always(random: Random) -> Described:
     return random.choice(ALWAYS)
 
 
-def _function(describe: Callable[[Random], Described], *, memorised: bool = False) -> Callable[[Random], Problem]:
+def _function(
+    describe: Callable[[Random], Described], *, memorised: bool = False
+) -> Callable[[Random], Problem]:
     """Return a draw that turns a described expression into a function with a random name, and its tests."""
 
     def draw(random: Random) -> Problem:
@@ -184,7 +210,9 @@ def _function(describe: Callable[[Random], Described], *, memorised: bool = Fals
         solution = f"def {name}({parameter}):\n    return {expression}\n"
         tests = tuple(_test(name, parameter, expression, value) for value in _inputs(parameter))
         response = f"```python\n{solution}```"
-        return Problem(phrase, {"name": name, "phrase": phrase}, solution, response, tests, memorised=memorised)
+        return Problem(
+            phrase, {"name": name, "phrase": phrase}, solution, response, tests, memorised=memorised
+        )
 
     return draw
 
@@ -195,7 +223,7 @@ def _uses(expression: str, word: str) -> bool:
 
 def _inputs(parameter: str) -> Sequence[object]:
     inputs: dict[str, Sequence[object]] = {
-        "items": [list(numbers) for numbers in LISTS],
+        "items": LISTS,
         "text": TEXTS,
         "n": (1, 12, 36, 55, 70),
     }
@@ -204,7 +232,7 @@ def _inputs(parameter: str) -> Sequence[object]:
 
 def _test(name: str, parameter: str, expression: str, value: object) -> CodeTest:
     # The expression comes from the tables above, never from a model.
-    expected = eval(expression, {parameter: value})  # noqa: S307
+    expected = eval(expression, {parameter: value})
     return CodeTest(f"{name}({value!r})", repr(expected))
 
 

@@ -1,4 +1,4 @@
-"""Geography: a country's capital, currency and continent, and the country of a capital. Facts, so only wording is held out."""
+"""Geography: capitals, currencies and continents of countries. All are facts, so only the wording is held out."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def _city_continent(random: Random) -> Problem:
 
 def _city_currency(random: Random) -> Problem:
     country = random.choice(countries())
-    sentence = f"The city of {country.capital} is the capital of {country.name}, which uses the {country.currency}."
+    sentence = (
+        f"The city of {country.capital} is the capital of {country.name}, which uses the {country.currency}."
+    )
     return _fact(f"currency of {country.capital}", country, sentence, country.currency)
 
 

@@ -1,4 +1,7 @@
-"""Language: forms of English words. Rules are held out by word, real or made up; exceptions and opposites by wording."""
+"""Language: forms of English words.
+
+Rules are held out by word, real or made up; exceptions and opposites, which are facts, by wording.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,80 @@ from experts.pocket.facts import irregular_words, known_words, regular_words
 from experts.pocket.inflection import Inflected, with_ending, with_ing, with_s
 from experts.pocket.question import Phrasings, Problem, Task, worked
 
-ONSETS = ("b", "bl", "br", "ch", "cl", "d", "dr", "f", "fl", "g", "gl", "gr", "j", "k", "l", "m", "n", "p", "pl")
-ONSETS += ("pr", "r", "s", "sk", "sm", "sn", "sp", "st", "t", "tr", "v", "w", "z", "thr", "scr")
-NUCLEI = ("a", "e", "i", "o", "u", "ai", "ea", "ee", "oa", "oo", "ou")
-CODAS = ("b", "d", "g", "m", "n", "p", "t", "nd", "nk", "mp", "st", "rk", "rm", "lt", "ll", "x", "sh", "ch")
-CODAS += ("be", "de", "ke", "le", "me", "ne", "te", "ve", "ze", "ddy", "mmy", "nty", "rry")
+ONSETS = tuple(
+    [
+        "b",
+        "bl",
+        "br",
+        "ch",
+        "cl",
+        "d",
+        "dr",
+        "f",
+        "fl",
+        "g",
+        "gl",
+        "gr",
+        "j",
+        "k",
+        "l",
+        "m",
+        "n",
+        "p",
+        "pl",
+        "pr",
+        "r",
+        "s",
+        "sk",
+        "sm",
+        "sn",
+        "sp",
+        "st",
+        "t",
+        "tr",
+        "v",
+        "w",
+        "z",
+        "thr",
+        "scr",
+    ]
+)
+NUCLEI = tuple(["a", "e", "i", "o", "u", "ai", "ea", "ee", "oa", "oo", "ou"])
+CODAS = tuple(
+    [
+        "b",
+        "d",
+        "g",
+        "m",
+        "n",
+        "p",
+        "t",
+        "nd",
+        "nk",
+        "mp",
+        "st",
+        "rk",
+        "rm",
+        "lt",
+        "ll",
+        "x",
+        "sh",
+        "ch",
+        "be",
+        "de",
+        "ke",
+        "le",
+        "me",
+        "ne",
+        "te",
+        "ve",
+        "ze",
+        "ddy",
+        "mmy",
+        "nty",
+        "rry",
+    ]
+)
 
 Rule = Callable[[str], Inflected]
 
@@ -54,7 +126,9 @@ def _opposite(random: Random) -> Problem:
     chosen = random.choice(irregular_words("opposite"))
     sentence = f'The opposite of "{chosen.word}" is "{chosen.form}".'
     slots = {"word": chosen.word}
-    return Problem(f"opposite of {chosen.word}", slots, chosen.form, worked(sentence, chosen.form), memorised=True)
+    return Problem(
+        f"opposite of {chosen.word}", slots, chosen.form, worked(sentence, chosen.form), memorised=True
+    )
 
 
 PLURAL = Phrasings(

@@ -1,0 +1,96 @@
+"""Turn questions into token batches: rendered by the chat template, sorted by length, learned on the answer only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import Protocol
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from experts.pocket.exam import DOMAINS, stream
+
+POOL = 2048
+"""Examples drawn at once, sorted by length and cut into batches, so that almost nothing is padding."""
+
+IGNORED = -100
+
+Conversation = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A rendered conversation; the answer begins at token `start` and ends with the end token."""
+
+    tokens: list[int]
+    start: int
+
+
+class Exercises(Protocol):
+    """An endless supply of (conversation, right answer)."""
+
+    def __iter__(self) -> Iterator[tuple[Conversation, str]]: ...
+
+
+def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, answer: str) -> Example:
+    """Return the tokens a server would see for this conversation, followed by the answer."""
+    text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+    prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
+    reply = tokenizer(answer + str(tokenizer.eos_token), add_special_tokens=False)["input_ids"]
+    return Example([*prompt, *reply], len(prompt))
+
+
+@dataclass(frozen=True, slots=True)
+class DomainExercises:
+    """Training questions of some domains, in equal numbers of characters."""
+
+    domains: Sequence[str] = DOMAINS
+    seed: int = 0
+
+    def __iter__(self) -> Iterator[tuple[Conversation, str]]:
+        streams = {domain: stream(domain, "train", self.seed) for domain in self.domains}
+        written = dict.fromkeys(self.domains, 0)
+        while True:
+            domain = min(written, key=written.__getitem__)
+            question = next(streams[domain])
+            yield [{"role": "user", "content": question.prompt}], question.response
+            written[domain] += len(question.prompt) + len(question.response)
+
+
+def batches(
+    tokenizer: PreTrainedTokenizerBase, exercises: Exercises, *, tokens_per_batch: int, seed: int
+) -> Iterator[list[Example]]:
+    """Yield batches of examples of similar length, in random order, without end."""
+    random, source = Random(seed), iter(exercises)
+    while True:
+        pool = [render(tokenizer, conversation, answer) for conversation, answer in islice(source, POOL)]
+        pool.sort(key=lambda example: (len(example.tokens), random.random()))
+        cut = list(_cut(pool, tokens_per_batch))
+        random.shuffle(cut)
+        yield from cut
+
+
+def _cut(pool: list[Example], tokens_per_batch: int) -> Iterator[list[Example]]:
+    batch: list[Example] = []
+    for example in pool:
+        if batch and (len(batch) + 1) * len(example.tokens) > tokens_per_batch:
+            yield batch
+            batch = []
+        batch.append(example)
+    yield batch
+
+
+def tensors(batch: list[Example], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (input ids, labels), padded on the right; labels are IGNORED outside the answer."""
+    width = max(len(example.tokens) for example in batch)
+    inputs = torch.full((len(batch), width), pad)
+    labels = torch.full((len(batch), width), IGNORED)
+    for row, example in enumerate(batch):
+        length = len(example.tokens)
+        tokens = torch.tensor(example.tokens)
+        inputs[row, :length] = tokens
+        labels[row, example.start : length] = tokens[example.start :]
+    return inputs, labels

@@ -1,0 +1,144 @@
+"""Train the pocket experts: first the base on every domain, then one LoRA adapter a domain, then the fuser.
+
+    python -m experts.pocket.train                        # whatever is missing
+    python -m experts.pocket.train --stage math --again   # one stage anew
+
+A stage that is already on disk is kept, so an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+
+from experts.fusion_prompt import fusion_instructions
+from experts.pocket import weights_folder
+from experts.pocket.chat import build_tokenizer, save_tokenizer
+from experts.pocket.corpus import DomainExercises, Exercises, batches
+from experts.pocket.exam import DOMAINS
+from experts.pocket.learning import Budget, LearningRecord, learn
+from experts.pocket.model import build_base, load_base, with_new_adapter
+
+log = logging.getLogger(__name__)
+
+STAGES = ("base", *DOMAINS, "fuser")
+SEED = 7
+TOKENS = 4_000_000
+BASE_RATE = 2e-3
+ADAPTER_RATE = 1.5e-3
+TOKENS_PER_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Where a run writes, what it may spend on a stage, and the device it computes on."""
+
+    folder: Path
+    tokens: int
+    device: torch.device
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Return the tokenizer that the base stage wrote."""
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.folder / "base")
+        return tokenizer
+
+    def has(self, stage: str) -> bool:
+        """Return whether the stage's weights are on disk."""
+        return any((self.folder / stage).glob("*.safetensors"))
+
+    def note(self, stage: str, record: LearningRecord) -> None:
+        """Write down what the stage cost, beside the weights."""
+        path = self.folder / "training.json"
+        notes = json.loads(path.read_text()) if path.exists() else {}
+        machine = f"{platform.machine()}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, {self.device}"
+        notes[stage] = {**record.as_dict(), "seed": SEED, "hardware": machine}
+        path.write_text(json.dumps(notes, indent=2) + "\n")
+
+
+def train_base(workshop: Workshop) -> LearningRecord:
+    """Train the generalist on the five domains in equal parts and save it in bfloat16."""
+    folder = workshop.folder / "base"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(build_tokenizer(_fusion_words()), folder)
+    tokenizer = workshop.tokenizer()
+    pad, end = tokenizer.convert_tokens_to_ids([str(tokenizer.pad_token), str(tokenizer.eos_token)])
+    model = build_base(len(tokenizer), pad, end, SEED).to(workshop.device)
+    supply = batches(tokenizer, DomainExercises(seed=SEED), tokens_per_batch=TOKENS_PER_BATCH, seed=SEED)
+    record = learn(model, model, supply, Budget(workshop.tokens, TOKENS_PER_BATCH, BASE_RATE), pad)
+    model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad, do_sample=False)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    return record
+
+
+def train_adapter(workshop: Workshop, stage: str, exercises: Exercises) -> LearningRecord:
+    """Train one LoRA adapter over the frozen base and save it as vLLM loads it."""
+    tokenizer = workshop.tokenizer()
+    base = load_base(workshop.folder / "base", torch.float32).to(workshop.device)
+    adapted = with_new_adapter(base, SEED)
+    supply = batches(tokenizer, exercises, tokens_per_batch=TOKENS_PER_BATCH, seed=SEED)
+    budget = Budget(workshop.tokens, TOKENS_PER_BATCH, ADAPTER_RATE)
+    record = learn(adapted, base, supply, budget, tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token)))
+    for parameter in adapted.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    adapted.peft_config["default"].base_model_name_or_path = "base"
+    adapted.save_pretrained(workshop.folder / stage)
+    return record
+
+
+def train_stage(workshop: Workshop, stage: str) -> None:
+    """Train one stage by name and note its cost."""
+    log.info("stage %s", stage)
+    if stage == "base":
+        record = train_base(workshop)
+    elif stage == "fuser":
+        from experts.pocket.fusing import FusionExercises
+
+        record = train_adapter(workshop, stage, FusionExercises.from_models(workshop.folder, seed=SEED))
+    else:
+        record = train_adapter(workshop, stage, DomainExercises((stage,), seed=SEED + 1))
+    workshop.note(stage, record)
+    log.info("stage %s done: %s", stage, record)
+
+
+def _fusion_words() -> list[str]:
+    candidates = [(name, 0.5, "text") for name in ("base", *DOMAINS)]
+    return [fusion_instructions(candidates)] * 10
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m experts.pocket.train", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--out", type=Path, default=weights_folder(), help="folder for the weights")
+    parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
+    parser.add_argument("--again", action="store_true", help="train a stage although it is on disk")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="prompt and answer tokens a stage")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train the asked stages in order."""
+    arguments = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(arguments.threads)
+    chosen = arguments.device
+    if chosen == "auto":
+        chosen = "cuda" if torch.cuda.is_available() else "cpu"
+    workshop = Workshop(arguments.out, arguments.tokens, torch.device(chosen))
+    for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
+        if arguments.again or not workshop.has(stage):
+            train_stage(workshop, stage)
+
+
+if __name__ == "__main__":
+    main()
