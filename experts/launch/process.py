@@ -223,7 +223,8 @@ class SupervisedServer:
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
     def _exit_reason(self, code: int) -> str:
-        return f"it ended with code {code}: {failure_in(read_tail(self.log))}"
+        killed = f" (killed by signal {code - 128}{', out of memory?' if code == 137 else ''})" if code > 128 else ""
+        return f"it ended with code {code}{killed}: {failure_in(read_tail(self.log))}"
 
     def _become(self, state: ServerState, stage: Stage = Stage.STARTING, detail: str = "") -> None:
         """Note and tell a change; the same state and stage again is not one."""

@@ -6,8 +6,10 @@ The log is a file the server writes to directly, so it is complete however eithe
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
+from textwrap import shorten
 
 _TAIL_BYTES = 200_000
 
@@ -58,16 +60,25 @@ def stage_of(text: str) -> Stage:
 
 
 def failure_in(text: str) -> str:
-    """Return the line of a log that tells best why the server ended.
+    """Return what a log says about why the server ended, in at most 300 characters.
 
     That is the last exception that is not a mere consequence of another one; else the last lines.
     """
-    found = [match["line"].strip() for match in map(_why, text.splitlines()) if match]
-    causes = [line for line in found if not any(mark in line for mark in _MERE_CONSEQUENCES)]
-    if causes or found:
-        return (causes or found)[-1]
-    last = [bare for line in text.splitlines() if (bare := without_prefix(line))][-2:]
-    return " / ".join(last) or "it wrote nothing"
+    lines = text.splitlines()
+    found = [number for number, line in enumerate(lines) if _why(line)]
+    causes = [number for number in found if not any(mark in lines[number] for mark in _MERE_CONSEQUENCES)]
+    if not found:
+        last = [bare for line in lines if (bare := without_prefix(line))][-2:]
+        return shorten(" / ".join(last), 300, placeholder="...") or "it wrote nothing"
+    chosen = (causes or found)[-1]
+    return shorten(f"{_why(lines[chosen])} {_continuation(lines[chosen + 1 :])}", 300, placeholder="...")
+
+
+def _continuation(following: Sequence[str]) -> str:
+    """Return the next line when it belongs to the exception's message: pydantic says there what is wrong."""
+    line = following[0] if following else ""
+    foreign = _PREFIX.match(line) or line.startswith(("Traceback", "/", "[")) or _why(line)
+    return "" if foreign else line.strip()
 
 
 def without_prefix(line: str) -> str:
@@ -77,5 +88,6 @@ def without_prefix(line: str) -> str:
     return line.strip()
 
 
-def _why(line: str) -> re.Match[str] | None:
-    return _EXCEPTION.search(line) or _USAGE_ERROR.search(line)
+def _why(line: str) -> str:
+    match = _EXCEPTION.search(line) or _USAGE_ERROR.search(line)
+    return match["line"].strip() if match else ""
