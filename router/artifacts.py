@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experts.errors import ConfigError
 from experts.types import Domain
 from router.classifiers.linear import LinearHead
@@ -55,7 +57,7 @@ def save_head(head: LinearHead, manifest: Manifest, folder: Path) -> None:
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {name: getattr(head, name).astype("float32") for name in ARRAYS}
+    arrays = {name: np.ascontiguousarray(getattr(head, name), dtype=np.float32) for name in ARRAYS}
     save_file(arrays, folder / "head.safetensors")
     settings = {name: getattr(head, name) for name in ("temperature_", "strange_", "familiar_")}
     record = {**asdict(manifest), "calibration": settings}

@@ -99,6 +99,8 @@ class Encoder:
         Raises:
             ClassifierUnavailable: the model failed or could not be loaded.
         """
+        if not texts:
+            return np.empty((0, 0), dtype=np.float32)
         keys = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
         found = {key: self._recall(key) for key in keys}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if found[key] is None}

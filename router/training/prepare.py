@@ -72,13 +72,14 @@ def own_prompts() -> Iterator[Prompt]:
 
 
 def mmlu_pro_prompts(rows: Iterator[Mapping[str, Any]]) -> Iterator[Prompt]:
-    """Yield MMLU-Pro's questions, each with its options and, for fitting, also without."""
-    for row in rows:
+    """Yield MMLU-Pro's questions: with their options to choose on; to fit, without, and every second one with too."""
+    for place, row in enumerate(rows):
         category = row["category"]
         domain = MMLU_PRO_OTHER.get(row["src"]) if category == "other" else category
         if domain is None or row["split"] not in ("train", "dev"):
             continue
-        yield Prompt(with_options(row["question"], row["options"]), domain, row["split"], "mmlu_pro")
+        if row["split"] == "dev" or place % 2:
+            yield Prompt(with_options(row["question"], row["options"]), domain, row["split"], "mmlu_pro")
         if row["split"] == "train":
             yield Prompt(row["question"], domain, "train", "mmlu_pro")
 

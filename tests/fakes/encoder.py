@@ -1,4 +1,4 @@
-"""An encoder without a model: words hashed into a vector, so texts that share words are near each other."""
+"""An encoder without a model: longer words are hashed into a vector, so texts that share them are neighbours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from zlib import crc32
 
 import numpy as np
 
-from router.config import EncoderConfig
 from router.encoder import Vectors
 
 DIMENSION = 512
@@ -18,14 +17,9 @@ def embed(texts: Sequence[str]) -> Vectors:
     """Return unit vectors, shape [n, 512]; deterministic across runs and machines."""
     vectors = np.full((len(texts), DIMENSION), 1e-6, dtype=np.float32)
     for row, text in enumerate(texts):
-        for word in re.findall(r"\w+", text.lower()):
-            vectors[row, crc32(word.encode()) % DIMENSION] += 1.0
+        for word in re.findall(r"\w{4,}", text.lower()):
+            vectors[row, crc32(word.encode("utf-8", "surrogatepass")) % DIMENSION] += 1.0
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
-
-
-def load(config: EncoderConfig) -> object:
-    """Stand in for `load_sentence_transformer` in tests of the real `Encoder`'s batching."""
-    return embed
 
 
 class FakeEncoder:
