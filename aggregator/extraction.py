@@ -1,8 +1,9 @@
 r"""Find the comparable final answer inside a text: what a vote can count.
 
 Tried in this order, the first that matches wins: \boxed{...}; a line "Answer: ..." or "the answer is ...";
-a fenced code block (compared by its syntax tree, so layout and comments do not matter); a text that is short
-as a whole; the last number of a longer one. Longer texts without any of these have no comparable answer.
+a fenced code block (compared by its syntax tree, so layout and comments do not matter); a number the text ends
+on after "is", "equals" or "="; a text that is short as a whole; the last number of a longer one. Longer texts
+without any of these have no comparable answer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ SHORT_WORDS = 8
 STATED = re.compile(r"(?im)\b(?:final\s+)?answer\s*(?:is|:|=)\s*\**\s*(?P<answer>[^\n]+)")
 FENCED = re.compile(r"```(?:python|py)?\s*\n(?P<code>.*?)```", re.DOTALL)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
+CONCLUDED = re.compile(r"(?:\bis|\bequals|=)\s*(?P<answer>[-+]?\d[\d,]*(?:\.\d+)?)\s*\.?$")
 CHOICE = re.compile(r"^\(?(?P<letter>[A-Ja-j])\)?(?:[.:)]\s.*)?$", re.DOTALL)
 
 
@@ -31,6 +33,8 @@ def final_answer(text: str) -> str | None:
         return normalise(stated[-1])
     if fenced := FENCED.findall(text):
         return _code(fenced[-1])
+    if concluded := CONCLUDED.search(text):
+        return normalise(concluded["answer"])
     if text and len(text.split()) <= SHORT_WORDS:
         return normalise(text)
     numbers = NUMBER.findall(text)

@@ -38,13 +38,15 @@ async def gather(
         ExpertRejected: nobody answered and the first expert refused the request itself.
     """
     tasks = {asyncio.create_task(_read(candidate)): candidate for candidate in candidates}
+    decided = False
     try:
-        await _wait(tasks, limits, enough)
+        decided = await _wait(tasks, limits, enough)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    outcomes = [_outcome(task, candidate, limits) for task, candidate in tasks.items()]
+    late = "not needed any more" if decided else f"not done within {limits.deadline_seconds:g} s"
+    outcomes = [_outcome(task, candidate, late) for task, candidate in tasks.items()]
     return _record(outcomes, limits, report)
 
 
@@ -63,16 +65,12 @@ async def _wait(tasks: dict[asyncio.Task[Answer | Failure], Candidate], limits: 
         answers = [r for task in tasks if task.done() and isinstance(r := task.result(), Answer)]
         waiting = [candidate for task, candidate in tasks.items() if task in pending]
         if len(answers) >= limits.quorum and enough(answers, waiting):
-            return
+            return True
+    return False
 
 
-def _outcome(task: asyncio.Task[Answer | Failure], candidate: Candidate, limits: FusionLimits) -> Answer | Failure:
-    if not task.cancelled():
-        return task.result()
-    late = candidate.stream.facts.total_seconds or 0.0
-    decided = late < limits.deadline_seconds
-    reason = "not needed any more" if decided else f"not done within {limits.deadline_seconds:g} s"
-    return Failure(candidate.expert, candidate.weight, reason)
+def _outcome(task: asyncio.Task[Answer | Failure], candidate: Candidate, late: str) -> Answer | Failure:
+    return Failure(candidate.expert, candidate.weight, late) if task.cancelled() else task.result()
 
 
 def _record(outcomes: Sequence[Answer | Failure], limits: FusionLimits, report: FusionReport) -> list[Answer]:

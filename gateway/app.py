@@ -19,23 +19,32 @@ from gateway.middleware import RequestContext
 from gateway.responses import JsonResponse
 from gateway.services import Progress, open_services
 from gateway.settings import Settings
+from router.encoder import TextEncoder
 
 log = logging.getLogger(__name__)
 NOT_OURS = {404: "not_found", 405: "method_not_allowed"}
 
 
-def create_app(settings: Settings, config: GatewayConfig, root: Path, progress: Progress | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    config: GatewayConfig,
+    root: Path,
+    *,
+    progress: Progress | None = None,
+    encoder: TextEncoder | None = None,
+) -> FastAPI:
     """Return the application; nothing starts before its lifespan does.
 
     Args:
         root: the folder relative paths in the configuration count from.
         progress: told whenever a server that the gateway runs gets further.
+        encoder: instead of the configured one, which is then not loaded; the caller closes it.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
-            async with open_services(settings, config, root, progress) as services:
+            async with open_services(settings, config, root, progress, encoder) as services:
                 app.state.services = services
                 yield
         except ServiceError as failure:

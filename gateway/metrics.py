@@ -22,7 +22,7 @@ from aggregator.types import FusionReport
 from experts.types import ExpertName
 from router.types import RoutingDecision
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 

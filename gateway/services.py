@@ -24,6 +24,7 @@ from gateway.metrics import ExpertLoad, Metrics
 from gateway.pipeline import Pipeline
 from gateway.settings import Settings
 from router import Router, RoutingConfig
+from router.encoder import TextEncoder
 
 LAG_INTERVAL_SECONDS = 0.5
 Progress = Callable[[ServerProgress], None]
@@ -68,13 +69,18 @@ class Services:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, config: GatewayConfig, root: Path, progress: Progress | None = None
+    settings: Settings,
+    config: GatewayConfig,
+    root: Path,
+    progress: Progress | None = None,
+    encoder: TextEncoder | None = None,
 ) -> AsyncIterator[Services]:
     """Build everything, and close it when left. Servers of ours are started here and come up meanwhile.
 
     Args:
         root: the folder relative paths in the configuration count from.
         progress: told whenever one of our servers gets further.
+        encoder: instead of the configured one; the caller closes it.
 
     Raises:
         ConfigError: the configuration cannot be used on this machine.
@@ -87,7 +93,8 @@ async def open_services(
         client = await stack.enter_async_context(make_client())
         backends: dict[str, Backend] = {name: backend(client) for name, backend in BACKENDS.items()}
         dispatcher = Dispatcher(registry, backends, HealthBoard())
-        router = await Router.create(routing_config(config.routing, default, root), registry.profiles)
+        routing = routing_config(config.routing, default, root)
+        router = await Router.create(routing, registry.profiles, encoder=encoder)
         stack.push_async_callback(router.aclose)
         built: list[Services] = []
         pipeline = Pipeline(

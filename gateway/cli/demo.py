@@ -15,6 +15,7 @@ from rich.table import Table
 from experts.backends import make_client
 from experts.errors import LaunchError
 from experts.pocket import DOMAINS, PocketQuestion
+from gateway.app import create_app
 from gateway.cli import exam
 from gateway.cli.doctor import install_vllm
 from gateway.cli.options import configured, settings_with
@@ -47,7 +48,7 @@ async def shown(config: str, examined: int) -> bool:
     settings = settings_with(config=config, log_level="warning")
     read, root = configured(settings)
     with FleetProgress(console) as progress:
-        server = Server(settings, read, root, progress)
+        server = Server(settings, create_app(settings, read, root, progress=progress))
         async with running(server, listening_socket("127.0.0.1", 0)) as url, make_client() as client:
             await until_ready(client, url)
             progress.__exit__()

@@ -7,6 +7,7 @@ import asyncio
 from rich.console import Console
 
 from experts.config import LimitsConfig
+from gateway.app import create_app
 from gateway.cli.options import ConfigOption, HostOption, PortOption, configured, settings_with
 from gateway.cli.progress import FleetProgress
 from gateway.cli.server import Server, listening_socket
@@ -24,7 +25,7 @@ def serve(config: ConfigOption = None, host: HostOption = None, port: PortOption
     listener = listening_socket(settings.host, settings.port)
     console.print(greeting(settings, [expert.name for expert in read.experts]))
     with FleetProgress(console) as progress:
-        asyncio.run(Server(settings, read, root, progress).run(listener))
+        asyncio.run(Server(settings, create_app(settings, read, root, progress=progress)).run(listener))
 
 
 def greeting(settings: Settings, experts: list[str]) -> str:

@@ -7,14 +7,11 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from experts.errors import LaunchError
-from gateway.app import create_app
-from gateway.configuration import GatewayConfig
-from gateway.services import Progress
 from gateway.settings import Settings
 
 BACKLOG = 2048
@@ -42,8 +39,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
 class Server:
     """One uvicorn server around one application; `app.state.services` exists once it has started."""
 
-    def __init__(self, settings: Settings, config: GatewayConfig, root: Path, progress: Progress | None = None) -> None:
-        self.app = create_app(settings, config, root, progress)
+    def __init__(self, settings: Settings, app: FastAPI) -> None:
+        self.app = app
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 self.app,

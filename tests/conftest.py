@@ -1,0 +1,57 @@
+"""What many tests share: a gateway over real sockets, with fake experts and a fake encoder behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.app import create_app
+from gateway.cli.server import Server, listening_socket, running
+from gateway.configuration import GatewayConfig
+from gateway.settings import Settings
+from tests.fakes.encoder import FakeEncoder
+from tests.fakes.expert import FakeExpert, serving
+
+
+
+def expert_record(name: str, fake: FakeExpert, **more: Any) -> dict[str, Any]:
+    """Return the YAML record of an expert that a fake serves under the expert's own name."""
+    fake.models = (*fake.models, name)
+    return {"name": name, "replicas": [{"base_url": fake.url}], **more}
+
+
+@asynccontextmanager
+async def gateway_over(
+    experts: list[dict[str, Any]], *, settings: Settings | None = None, **sections: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Run a gateway for these expert records and yield a client of it."""
+    config = GatewayConfig.model_validate({"experts": experts, **sections})
+    used = settings or Settings(keep_alive_seconds=0.5)
+    app = create_app(used, config, Path(), encoder=FakeEncoder())
+    async with (
+        running(Server(used, app), listening_socket("127.0.0.1", 0)) as url,
+        httpx.AsyncClient(base_url=url, timeout=30) as client,
+    ):
+        for _ in range(200):
+            states = (await client.get("/health")).json()["experts"]
+            if "ready" in states.values():
+                break
+        yield client
+
+
+@pytest.fixture
+def question() -> Callable[..., dict[str, Any]]:
+    """Return a maker of chat bodies."""
+
+    def body(text: str = "What is 2 + 2?", model: str = "auto", **more: Any) -> dict[str, Any]:
+        return {"model": model, "messages": [{"role": "user", "content": text}], **more}
+
+    return body
+
+
+__all__ = ["FakeExpert", "expert_record", "gateway_over", "serving"]

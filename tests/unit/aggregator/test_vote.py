@@ -1,0 +1,64 @@
+"""The weighted vote: who wins, who breaks ties, when waiting ends."""
+
+from __future__ import annotations
+
+from aggregator.strategies.vote import Vote
+from aggregator.types import Candidate, FusionReport, FusionTask
+from experts.types import ExpertCall, ExpertStream
+from tests.unit.aggregator.worlds import fails, says
+
+
+def nobody(call: ExpertCall) -> ExpertStream:
+    raise AssertionError(f"a vote asks no fuser, not even {call.expert}")
+
+
+async def vote(*candidates: Candidate) -> tuple[str, FusionReport]:
+    report = FusionReport("vote")
+    task = FusionTask(candidates=candidates, messages=(), ask=nobody)
+    text = "".join([chunk.text async for chunk in Vote().fuse(task, report)])
+    return text, report
+
+
+async def test_vote_weights_count_not_heads() -> None:
+    text, report = await vote(says("a", "Answer: 1", 0.6), says("b", "Answer: 2", 0.2), says("c", "Answer: 2", 0.1))
+
+    assert ("Answer: 1", "a") == (text, report.answered_by)
+
+
+async def test_vote_adds_the_weights_of_equal_answers() -> None:
+    text, report = await vote(says("a", "Answer: 1", 0.4), says("b", "It is 2.0", 0.3), says("c", "Answer: 2", 0.3))
+
+    assert "b" == report.answered_by
+    assert "It is 2.0" == text
+    assert {"a": "1", "b": "2", "c": "2"} == report.finals
+
+
+async def test_vote_breaks_ties_by_the_heaviest_voter_then_by_the_primary() -> None:
+    _, heavier = await vote(says("a", "Answer: 1", 0.25), says("b", "Answer: 1", 0.25), says("c", "Answer: 2", 0.5))
+    _, primary = await vote(says("a", "Answer: 1", 0.5), says("b", "Answer: 2", 0.5))
+
+    assert ("c", "a") == (heavier.answered_by, primary.answered_by)
+
+
+async def test_candidates_without_a_comparable_answer_abstain() -> None:
+    prose = "words and more words without any conclusion that could be compared with another"
+    _, report = await vote(says("a", prose, 0.9), says("b", "Answer: 2", 0.1))
+    _, all_abstain = await vote(says("a", prose, 0.4), says("b", prose, 0.6))
+
+    assert "b" == report.answered_by
+    assert "a" == all_abstain.answered_by
+    assert "primary" in all_abstain.note
+
+
+async def test_waiting_ends_when_the_rest_cannot_change_the_winner() -> None:
+    closed: list[str] = []
+    late = says("late", "Answer: 3", 0.2, after=30, closed=closed)
+    _, report = await vote(says("a", "Answer: 1", 0.4), says("b", "Answer: 1", 0.4), late)
+
+    assert ("a", ["late"]) == (report.answered_by, closed)
+
+
+async def test_a_dead_voter_does_not_stop_the_vote() -> None:
+    text, report = await vote(fails("dead", 0.9), says("a", "Answer: 1", 0.1))
+
+    assert ("Answer: 1", 1) == (text, len(report.failures))
