@@ -14,8 +14,6 @@ import sys
 from dataclasses import dataclass
 
 import psutil
-import redis.asyncio
-from redis.exceptions import RedisError
 
 from experts.errors import ConfigError
 from experts.launch.environment import find_environment, installed_version
@@ -120,6 +118,8 @@ def check_redis(url: str | None) -> Check:
     """Does the Redis at `url` answer? None: it is not used, which is fine."""
     if not url:
         return Check("redis", True, f"not used ({REDIS_VARIABLE} is not set)")
+    from redis.exceptions import RedisError  # a tenth of a second, for those who use it
+
     try:
         asyncio.run(_ping(url))
     except (RedisError, OSError, ValueError, TimeoutError) as error:
@@ -141,7 +141,9 @@ def check_leftovers() -> Check:
 
 
 async def _ping(url: str) -> None:
-    client = redis.asyncio.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3)
+    from redis.asyncio import Redis
+
+    client = Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3)
     try:
         await client.ping()
     finally:
