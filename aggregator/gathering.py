@@ -57,7 +57,8 @@ async def _read(candidate: Candidate) -> Answer | Failure:
         return Failure(candidate.expert, candidate.weight, str(error), error)
 
 
-async def _wait(tasks: dict[asyncio.Task[Answer | Failure], Candidate], limits: FusionLimits, enough: Enough) -> None:
+async def _wait(tasks: dict[asyncio.Task[Answer | Failure], Candidate], limits: FusionLimits, enough: Enough) -> bool:
+    """Wait until all are done, time is up, or enough are in; True in the last case."""
     deadline = time.monotonic() + limits.deadline_seconds
     pending = set(tasks)
     while pending and (left := deadline - time.monotonic()) > 0:

@@ -18,7 +18,6 @@ from tests.fakes.encoder import FakeEncoder
 from tests.fakes.expert import FakeExpert, serving
 
 
-
 def expert_record(name: str, fake: FakeExpert, **more: Any) -> dict[str, Any]:
     """Return the YAML record of an expert that a fake serves under the expert's own name."""
     fake.models = (*fake.models, name)

@@ -99,7 +99,10 @@ def _leave_nobody(watch: Watch) -> None:
 
 def _read_grace(watch: Watch) -> bool:
     """Read the pipe: False at its end, else keep the number written there as the grace period."""
-    written = os.read(0, 64)
+    try:
+        written = os.read(0, 64)
+    except OSError:
+        return False
     with contextlib.suppress(ValueError):
         watch.grace_seconds = float(written)
     return bool(written)

@@ -17,8 +17,11 @@ class ServerProbe:
 
     def __init__(self, spec: ServerSpec) -> None:
         self._spec = spec
-        # A proxy from the environment must not stand between us and loopback.
-        self._client = httpx.AsyncClient(base_url=spec.address, trust_env=False)
+        # A proxy from the environment must not stand between us and loopback, and vLLM closes idle
+        # connections after five seconds, which is when we would use ours again.
+        self._client = httpx.AsyncClient(
+            base_url=spec.address, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+        )
 
     async def is_healthy(self, timeout_seconds: float) -> bool:
         """Tell whether GET /health answers 200 in time."""

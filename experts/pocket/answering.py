@@ -40,12 +40,8 @@ def _groups(order: Sequence[int], rows: int) -> Iterator[Sequence[int]]:
         yield order[begin : begin + rows]
 
 
-def _generate(
-    model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase, prompts: list[str]
-) -> list[str]:
-    encoded = tokenizer(
-        prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
-    )
+def _generate(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> list[str]:
+    encoded = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
     encoded = encoded.to(model.device)
     width = encoded["input_ids"].shape[1]
     with torch.inference_mode():

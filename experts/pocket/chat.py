@@ -76,9 +76,7 @@ def _frequent_words(splitter: Sequence, extra_texts: Iterable[str], room: int) -
 
 
 def _training_texts() -> list[str]:
-    questions = [
-        question for domain in DOMAINS for question in generate(domain, "train", SAMPLE_PER_DOMAIN, 0)
-    ]
+    questions = [question for domain in DOMAINS for question in generate(domain, "train", SAMPLE_PER_DOMAIN, 0)]
     return [text for question in questions for text in _texts(question)]
 
 

@@ -82,9 +82,7 @@ def exams(count: int, seed: int = SEED) -> dict[str, list[PocketQuestion]]:
     return {domain: generate(domain, "heldout", count, seed) for domain in DOMAINS}
 
 
-def measure(
-    folder: Path, models: Sequence[str], domains: Sequence[str], count: int
-) -> dict[str, dict[str, Sitting]]:
+def measure(folder: Path, models: Sequence[str], domains: Sequence[str], count: int) -> dict[str, dict[str, Sitting]]:
     """Return sittings[model][domain]."""
     tokenizer, papers = load_tokenizer(folder), exams(count)
     sittings: dict[str, dict[str, Sitting]] = {}
@@ -121,9 +119,7 @@ def figures(sittings: Mapping[str, Mapping[str, Sitting]], count: int) -> dict[s
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m experts.pocket.evaluate", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m experts.pocket.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, default=weights_folder())
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--domains", nargs="+", choices=DOMAINS, default=list(DOMAINS))
@@ -154,9 +150,7 @@ def _show_wrong(sittings: Mapping[str, Mapping[str, Sitting]], count: int) -> No
             if count:
                 sys.stdout.write(f"{model} {domain} {sitting.by_task()}\n")
             for question, answer in wrong[:count]:
-                sys.stdout.write(
-                    f"  {question.prompt}\n    wrong {answer!r}\n    right {question.response!r}\n"
-                )
+                sys.stdout.write(f"  {question.prompt}\n    wrong {answer!r}\n    right {question.response!r}\n")
 
 
 if __name__ == "__main__":

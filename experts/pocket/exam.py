@@ -23,9 +23,7 @@ def generate(domain: str, split: Split, count: int, seed: int) -> list[PocketQue
             break
         repeats = repeats + 1 if question.prompt in found else 0
         if repeats > PATIENCE:
-            raise ValueError(
-                f"{domain}/{split} holds only about {len(found)} questions, {count} were asked for"
-            )
+            raise ValueError(f"{domain}/{split} holds only about {len(found)} questions, {count} were asked for")
         found.setdefault(question.prompt, question)
     return list(found.values())
 

@@ -37,9 +37,7 @@ class FusionExercises:
     @classmethod
     def from_models(cls, folder: Path, *, seed: int) -> FusionExercises:
         """Let the base and every specialist in the folder answer training questions."""
-        questions = [
-            each for domain in DOMAINS for each in generate(domain, "train", SAMPLED_PER_DOMAIN, seed + 2)
-        ]
+        questions = [each for domain in DOMAINS for each in generate(domain, "train", SAMPLED_PER_DOMAIN, seed + 2)]
         return cls(replies_to(questions, folder), seed)
 
     def __iter__(self) -> Iterator[tuple[Conversation, str]]:

@@ -35,9 +35,7 @@ def _passes(question: PocketQuestion, response: str) -> bool:
     source = python_block(response)
     if source is None:
         return False
-    checks = [
-        f"assert ({test.expression}) == ({test.expected}), {test.expression!r}" for test in question.tests
-    ]
+    checks = [f"assert ({test.expression}) == ({test.expected}), {test.expression!r}" for test in question.tests]
     program = "\n".join([source, *checks, f"print({PASSED!r})"])
     result = run_python(program)
     return result.ok and result.stdout.rstrip().endswith(PASSED)

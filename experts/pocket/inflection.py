@@ -30,9 +30,7 @@ def with_ending(word: str, ending: str) -> Inflected:
     if word.endswith("e"):
         return Inflected(word + ending[1:], f"it ends in e, so add {ending[1:]}")
     if _ends_in_consonant_and_y(word):
-        return Inflected(
-            word[:-1] + "i" + ending, f"it ends in a consonant and y, so y becomes i and add {ending}"
-        )
+        return Inflected(word[:-1] + "i" + ending, f"it ends in a consonant and y, so y becomes i and add {ending}")
     return _doubled_or_plain(word, ending)
 
 
@@ -47,9 +45,7 @@ def with_ing(word: str) -> Inflected:
 
 def _doubled_or_plain(word: str, ending: str) -> Inflected:
     if _is_short_and_closed(word):
-        return Inflected(
-            word + word[-1] + ending, f"it is short and closed, so double {word[-1]} and add {ending}"
-        )
+        return Inflected(word + word[-1] + ending, f"it is short and closed, so double {word[-1]} and add {ending}")
     return Inflected(word + ending, f"just add {ending}")
 
 

@@ -66,8 +66,7 @@ def draw_panel(question: PocketQuestion, replies: Mapping[str, tuple[str, bool]]
     weights = _weights(question.domain, seated, random)
     masks = random.sample(MASKS, len(seated)) if random.random() < MASKED else seated
     opinions = [
-        Opinion(mask, weight, *replies[name])
-        for name, mask, weight in zip(seated, masks, weights, strict=True)
+        Opinion(mask, weight, *replies[name]) for name, mask, weight in zip(seated, masks, weights, strict=True)
     ]
     return Panel(question, tuple(opinions))
 

@@ -12,7 +12,6 @@ import argparse
 import json
 import logging
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +30,7 @@ log = logging.getLogger(__name__)
 
 STAGES = ("base", *DOMAINS, "fuser")
 SEED = 7
-TOKENS = 4_000_000
+TOKENS = 3_000_000
 BASE_RATE = 2e-3
 ADAPTER_RATE = 1.5e-3
 TOKENS_PER_BATCH = 1024
@@ -55,12 +54,11 @@ class Workshop:
         return any((self.folder / stage).glob("*.safetensors"))
 
     def note(self, stage: str, record: LearningRecord) -> None:
-        """Write down what the stage cost, beside the weights."""
-        path = self.folder / "training.json"
-        notes = json.loads(path.read_text()) if path.exists() else {}
-        machine = f"{platform.machine()}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, {self.device}"
-        notes[stage] = {**record.as_dict(), "seed": SEED, "hardware": machine}
-        path.write_text(json.dumps(notes, indent=2) + "\n")
+        """Write down what the stage cost, beside its weights."""
+        threads = f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores"
+        hardware = threads if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
+        note = {**record.as_dict(), "seed": SEED, "hardware": hardware}
+        (self.folder / stage / "training.json").write_text(json.dumps(note, indent=2) + "\n")
 
 
 def train_base(workshop: Workshop) -> LearningRecord:
@@ -90,6 +88,7 @@ def train_adapter(workshop: Workshop, stage: str, exercises: Exercises) -> Learn
         parameter.data = parameter.data.to(torch.bfloat16)
     adapted.peft_config["default"].base_model_name_or_path = "base"
     adapted.save_pretrained(workshop.folder / stage)
+    (workshop.folder / stage / "README.md").unlink(missing_ok=True)
     return record
 
 
@@ -114,14 +113,12 @@ def _fusion_words() -> list[str]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m experts.pocket.train", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m experts.pocket.train", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=weights_folder(), help="folder for the weights")
     parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
     parser.add_argument("--again", action="store_true", help="train a stage although it is on disk")
     parser.add_argument("--tokens", type=int, default=TOKENS, help="prompt and answer tokens a stage")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     return parser.parse_args()
 

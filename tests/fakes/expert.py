@@ -147,7 +147,7 @@ async def serving(*experts: FakeExpert) -> AsyncIterator[None]:
         servers.append((server, asyncio.create_task(server.serve(sockets=[listener])), listener))
     try:
         for server, task, _ in servers:
-            while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers no event
+            while not server.started and not task.done():
                 await asyncio.sleep(0.01)
         yield
     finally:

@@ -55,7 +55,12 @@ async def test_a_whole_answer_has_openai_shape_and_the_experts_usage() -> None:
 
 async def test_unknown_fields_and_parameters_reach_the_expert_untouched() -> None:
     expert = FakeExpert()
-    odd = {"temperature": 0.3, "seed": 7, "guided_choice": ["a", "b"], "metadata": {"deep": [1, {"x": None}]}}
+    odd: dict[str, Any] = {
+        "temperature": 0.3,
+        "seed": 7,
+        "guided_choice": ["a", "b"],
+        "metadata": {"deep": [1, {"x": None}]},
+    }
     async with serving(expert), gateway_over([expert_record("math", expert)]) as client:
         body = ask(**odd)
         body["messages"][0]["name"] = "ada"
@@ -121,7 +126,8 @@ async def test_an_allow_list_in_a_header_binds_the_router() -> None:
 
 
 async def test_council_votes_and_the_majority_wins_over_the_primary() -> None:
-    right, also, wrong = (FakeExpert(reply=lambda _, n=n: f"Answer: {n}") for n in ("4", "4.0", "5"))
+    right, also = FakeExpert(reply=lambda _: "Answer: 4"), FakeExpert(reply=lambda _: "Answer: 4.0")
+    wrong = FakeExpert(reply=lambda _: "Answer: 5")
     async with serving(right, also, wrong):
         records = [expert_record("wrong", wrong), expert_record("right", right), expert_record("also", also)]
         async with gateway_over(records) as client:
@@ -175,8 +181,7 @@ async def test_a_failing_fuser_leaves_the_best_single_answer() -> None:
     one, two, fuser = FakeExpert(reply=lambda _: "first"), FakeExpert(reply=lambda _: "second"), FakeExpert(status=500)
     async with serving(one, two, fuser):
         records = [expert_record("one", one), expert_record("two", two), expert_record("fuser", fuser, routed=False)]
-        sections = {"fusion": {"fuser": "fuser"}, "routing": {"default": "fuser"}}
-        async with gateway_over(records, **sections) as client:
+        async with gateway_over(records, fusion={"fuser": "fuser"}, routing={"default": "fuser"}) as client:
             asked = ask(model="council", routing={"fusion": "synthesize", "policy": "uniform"})
             body = (await client.post("/v1/chat/completions", json=asked)).json()
 

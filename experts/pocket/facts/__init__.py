@@ -44,8 +44,7 @@ class Word:
 def countries() -> tuple[Country, ...]:
     """Return every country of the table."""
     return tuple(
-        Country(row["country"], row["capital"], row["currency"], row["continent"])
-        for row in _rows("countries.tsv")
+        Country(row["country"], row["capital"], row["currency"], row["continent"]) for row in _rows("countries.tsv")
     )
 
 

@@ -45,9 +45,7 @@ def _city_continent(random: Random) -> Problem:
 
 def _city_currency(random: Random) -> Problem:
     country = random.choice(countries())
-    sentence = (
-        f"The city of {country.capital} is the capital of {country.name}, which uses the {country.currency}."
-    )
+    sentence = f"The city of {country.capital} is the capital of {country.name}, which uses the {country.currency}."
     return _fact(f"currency of {country.capital}", country, sentence, country.currency)
 
 

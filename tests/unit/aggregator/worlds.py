@@ -43,7 +43,8 @@ def fails(expert: str, weight: float = 1.0, error: ExpertError | None = None) ->
 
     async def chunks(facts: CallFacts) -> AsyncGenerator[AnswerChunk, None]:
         facts.attempts = 1
-        raise error or ExpertUnavailable(expert, f"{expert} is down")
-        yield
+        if expert:
+            raise error or ExpertUnavailable(expert, f"{expert} is down")
+        yield AnswerChunk(raw={"choices": []})
 
     return Candidate(ExpertStream(ExpertCall(expert, ()), chunks), weight)

@@ -15,7 +15,12 @@ def test_text_grows_and_the_last_finish_reason_stays() -> None:
     parts = [chunk(delta={"role": "assistant", "content": "a"}), chunk(delta={"content": "b"}, finish_reason="stop")]
     body = assemble(parts)
 
-    expected = {"index": 0, "message": {"role": "assistant", "content": "ab"}, "logprobs": None, "finish_reason": "stop"}
+    expected = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "ab"},
+        "logprobs": None,
+        "finish_reason": "stop",
+    }
     assert [expected] == body["choices"]
     assert "chat.completion" == body["object"]
 
@@ -39,13 +44,18 @@ def test_log_probabilities_extend() -> None:
 
 
 def test_several_choices_stay_apart_and_come_in_order() -> None:
-    parts = [{"choices": [{"index": index, "delta": {"content": text}}]} for index, text in ((1, "b"), (0, "a"), (1, "c"))]
+    parts = [
+        {"choices": [{"index": index, "delta": {"content": text}}]} for index, text in ((1, "b"), (0, "a"), (1, "c"))
+    ]
 
     assert ["a", "bc"] == [choice["message"]["content"] for choice in assemble(parts)["choices"]]
 
 
 def test_unknown_fields_of_body_choice_and_message_survive() -> None:
-    part = {"system_fingerprint": "fp", "choices": [{"index": 0, "delta": {"reasoning": "r", "odd": 1}, "stop_reason": 7}]}
+    part = {
+        "system_fingerprint": "fp",
+        "choices": [{"index": 0, "delta": {"reasoning": "r", "odd": 1}, "stop_reason": 7}],
+    }
     body = assemble([part, {"choices": [], "usage": {"total_tokens": 3}}])
 
     assert ("fp", {"total_tokens": 3}) == (body["system_fingerprint"], body["usage"])

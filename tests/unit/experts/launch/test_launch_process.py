@@ -65,7 +65,7 @@ def _server_process(server: SupervisedServer) -> psutil.Process:
 
 async def _until(server: SupervisedServer, state: ServerState) -> None:
     async with asyncio.timeout(20):
-        while server.state is not state:  # noqa: ASYNC110
+        while server.state is not state:
             await asyncio.sleep(0.02)
 
 
