@@ -1,7 +1,7 @@
-"""Measure every pocket model on every domain's held-out questions and write figures.json and MODEL_CARD.md.
+"""Measure every pocket model on every domain's held-out questions; write figures.json and MODEL_CARD.md.
 
-python -m experts.pocket.evaluate                      # the whole matrix, 250 questions a domain
-python -m experts.pocket.evaluate --models math base   # a few models, printed and not written
+python -m experts.pocket.evaluate                                 # everything, 250 questions a domain
+python -m experts.pocket.evaluate --models math --show-wrong 5    # some models, shown and not written
 """
 
 from __future__ import annotations
@@ -12,80 +12,30 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from peft import PeftModel
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from experts.pocket import weights_folder
-from experts.pocket.answering import answers
+from experts.pocket.card import model_card
 from experts.pocket.exam import DOMAINS, generate
-from experts.pocket.grading import grade
-from experts.pocket.model import load_adapter, load_base
-from experts.pocket.question import PocketQuestion
+from experts.pocket.judging import held_out_panels, judge
+from experts.pocket.sitting import MODELS, Sitting, load_model, load_tokenizer, sit
 
 log = logging.getLogger(__name__)
 
 QUESTIONS = 250
 SEED = 20_000
-MODELS = ("base", *DOMAINS)
+
+Sittings = dict[str, dict[str, Sitting]]
 
 
-@dataclass(frozen=True, slots=True)
-class Sitting:
-    """One model's answers to one domain's exam, and which were right."""
-
-    questions: Sequence[PocketQuestion]
-    answers: Sequence[str]
-    right: Sequence[bool]
-
-    @property
-    def accuracy(self) -> float:
-        """Return the share of right answers."""
-        return sum(self.right) / len(self.right)
-
-    def by_task(self) -> dict[str, float]:
-        """Return the accuracy of each task."""
-        marks: dict[str, list[bool]] = {}
-        for question, right in zip(self.questions, self.right, strict=True):
-            marks.setdefault(question.task, []).append(right)
-        return {task: round(sum(found) / len(found), 3) for task, found in sorted(marks.items())}
-
-
-def load_model(folder: Path, name: str) -> PreTrainedModel | PeftModel:
-    """Return the base, or the base with the named adapter, in the precision it is served in."""
-    base = load_base(folder / "base", torch.bfloat16)
-    return (base if name == "base" else load_adapter(base, folder / name)).eval()
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Return the tokenizer that all pocket models share."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder / "base")
-    return tokenizer
-
-
-def sit(
-    model: PreTrainedModel | PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    questions: Sequence[PocketQuestion],
-) -> Sitting:
-    """Let a model answer the questions, and grade them."""
-    written = answers(model, tokenizer, [[{"role": "user", "content": each.prompt}] for each in questions])
-    right = [grade(question, answer) for question, answer in zip(questions, written, strict=True)]
-    return Sitting(questions, written, right)
-
-
-def exams(count: int, seed: int = SEED) -> dict[str, list[PocketQuestion]]:
-    """Return the held-out exam of every domain."""
-    return {domain: generate(domain, "heldout", count, seed) for domain in DOMAINS}
-
-
-def measure(folder: Path, models: Sequence[str], domains: Sequence[str], count: int) -> dict[str, dict[str, Sitting]]:
+def measure(folder: Path, models: Sequence[str], domains: Sequence[str], count: int) -> Sittings:
     """Return sittings[model][domain]."""
-    tokenizer, papers = load_tokenizer(folder), exams(count)
-    sittings: dict[str, dict[str, Sitting]] = {}
+    tokenizer = load_tokenizer(folder)
+    papers = {domain: generate(domain, "heldout", count, SEED) for domain in domains}
+    sittings: Sittings = {}
     for name in models:
         started = time.monotonic()
         model = load_model(folder, name)
@@ -95,22 +45,20 @@ def measure(folder: Path, models: Sequence[str], domains: Sequence[str], count: 
     return sittings
 
 
-def figures(sittings: Mapping[str, Mapping[str, Sitting]], count: int) -> dict[str, object]:
+def summary(sittings: Sittings, count: int) -> dict[str, Any]:
     """Return the matrix and what follows from it: the right specialist each time against the best single model."""
     matrix = {
-        model: {domain: round(sitting.accuracy, 4) for domain, sitting in row.items()}
-        for model, row in sittings.items()
+        model: {domain: round(each.accuracy, 4) for domain, each in row.items()} for model, row in sittings.items()
     }
     mixed = {model: round(sum(row.values()) / len(row), 4) for model, row in matrix.items()}
     best = max(mixed, key=mixed.__getitem__)
-    routed = sum(matrix[domain][domain] for domain in DOMAINS) / len(DOMAINS)
     return {
         "split": "heldout",
         "seed": SEED,
         "questions_per_domain": count,
         "accuracy": matrix,
         "mixed": {
-            "right_specialist": round(routed, 4),
+            "right_specialist": round(sum(matrix[domain][domain] for domain in DOMAINS) / len(DOMAINS), 4),
             "best_single": {"model": best, "accuracy": mixed[best]},
             "by_model": mixed,
         },
@@ -118,39 +66,48 @@ def figures(sittings: Mapping[str, Mapping[str, Sitting]], count: int) -> dict[s
     }
 
 
+def write_figures(folder: Path, sittings: Sittings, count: int) -> None:
+    """Write figures.json and MODEL_CARD.md for the weights in the folder; judge the fuser if it is there."""
+    figures = summary(sittings, count)
+    if (folder / "fuser").exists():
+        figures["fuser"] = judge(folder, held_out_panels(sittings))
+    stages = [name for name in (*MODELS, "fuser") if (folder / name / "training.json").exists()]
+    figures["training"] = {name: json.loads((folder / name / "training.json").read_text()) for name in stages}
+    (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    parameters, vocabulary = load_model(folder, "base").num_parameters(), len(load_tokenizer(folder))
+    (folder / "MODEL_CARD.md").write_text(model_card(figures, parameters, vocabulary))
+
+
+def _show(sittings: Mapping[str, Mapping[str, Sitting]], wrong_answers: int) -> None:
+    for model, row in sittings.items():
+        for domain, sitting in row.items():
+            sys.stdout.write(f"{model} {domain} {sitting.accuracy:.3f} {sitting.by_task()}\n")
+            marked = zip(sitting.questions, sitting.answers, sitting.right, strict=True)
+            wrong = [(question, answer) for question, answer, right in marked if not right]
+            for question, answer in wrong[:wrong_answers]:
+                sys.stdout.write(f"  {question.prompt}\n    wrong {answer!r}\n    right {question.response!r}\n")
+
+
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m experts.pocket.evaluate", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m experts.pocket.evaluate")
     parser.add_argument("--weights", type=Path, default=weights_folder())
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--domains", nargs="+", choices=DOMAINS, default=list(DOMAINS))
     parser.add_argument("--count", type=int, default=QUESTIONS, help="questions a domain")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--show-wrong", type=int, default=0, help="print that many wrong answers a sitting")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--show-wrong", type=int, default=0, help="show that many wrong answers a sitting")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure the asked models; write the figures when nothing was left out."""
+    """Measure the asked models; write the figures when no model and no domain was left out."""
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     sittings = measure(arguments.weights, arguments.models, arguments.domains, arguments.count)
-    _show_wrong(sittings, arguments.show_wrong)
+    _show(sittings, arguments.show_wrong)
     if set(arguments.models) == set(MODELS) and set(arguments.domains) == set(DOMAINS):
-        path = arguments.weights / "figures.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps({**known, **figures(sittings, arguments.count)}, indent=2) + "\n")
-
-
-def _show_wrong(sittings: Mapping[str, Mapping[str, Sitting]], count: int) -> None:
-    for model, row in sittings.items():
-        for domain, sitting in row.items():
-            marked = zip(sitting.questions, sitting.answers, sitting.right, strict=True)
-            wrong = [(question, answer) for question, answer, right in marked if not right]
-            if count:
-                sys.stdout.write(f"{model} {domain} {sitting.by_task()}\n")
-            for question, answer in wrong[:count]:
-                sys.stdout.write(f"  {question.prompt}\n    wrong {answer!r}\n    right {question.response!r}\n")
+        write_figures(arguments.weights, sittings, arguments.count)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from pathlib import Path
 from random import Random
 
 from experts.pocket.corpus import Conversation
-from experts.pocket.evaluate import MODELS, load_model, load_tokenizer, sit
 from experts.pocket.exam import DOMAINS, generate, stream
 from experts.pocket.panels import Panel, draw_panel
 from experts.pocket.question import PocketQuestion
+from experts.pocket.sitting import MODELS, load_model, load_tokenizer, sit
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,62 @@
+"""The committed weights: complete, small, in the format vLLM loads, and as good as promised."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from experts.pocket import DOMAINS, weights_folder
+
+FOLDER = weights_folder()
+ADAPTERS = (*DOMAINS, "fuser")
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / "figures.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", ["base/model.safetensors", "base/config.json", "MODEL_CARD.md", "figures.json"])
+def test_the_base_and_its_papers_are_there(name: str) -> None:
+    assert (FOLDER / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_adapters_are_plain_lora_of_one_rank(adapter: str) -> None:
+    settings = json.loads((FOLDER / adapter / "adapter_config.json").read_text())
+    assert (FOLDER / adapter / "adapter_model.safetensors").exists()
+    assert (settings["peft_type"], settings["r"], settings["bias"], settings["modules_to_save"]) == (
+        "LORA",
+        64,
+        "none",
+        None,
+    )
+    assert len(settings["target_modules"]) == 7
+
+
+def test_everything_together_is_at_most_25_megabytes() -> None:
+    assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) <= 25_000_000
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_each_specialist_masters_its_domain_and_the_base_does_not(figures: dict[str, Any], domain: str) -> None:
+    own, base = figures["accuracy"][domain][domain], figures["accuracy"]["base"][domain]
+    assert figures["questions_per_domain"] >= 200
+    assert own >= 0.85
+    assert own - base >= 0.25
+
+
+def test_the_right_specialist_beats_the_best_single_model_by_far(figures: dict[str, Any]) -> None:
+    assert figures["mixed"]["right_specialist"] - figures["mixed"]["best_single"]["accuracy"] >= 0.25
+
+
+def test_the_fuser_beats_the_heaviest_answer_and_the_majority(figures: dict[str, Any]) -> None:
+    assert figures["fuser"]["fuser"] > max(figures["fuser"]["heaviest"], figures["fuser"]["majority"])
+
+
+def test_base_and_specialists_spent_the_same_number_of_tokens(figures: dict[str, Any]) -> None:
+    spent = [figures["training"][stage]["tokens"] for stage in ("base", *DOMAINS)]
+    assert max(spent) - min(spent) <= 0.01 * max(spent)
