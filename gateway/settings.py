@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from experts.errors import ConfigError
 
@@ -22,8 +22,8 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=DEFAULT_PORT, ge=1, le=65535, description="Port to listen on.")
     config: str = Field(default="consilium.yaml", description="The YAML file, or builtin:pocket.")
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        default=(), description="Comma-separated keys clients may use; empty means open, on loopback only."
+    api_keys: SecretStr = Field(
+        default=SecretStr(""), description="Comma-separated keys clients may use; empty means open, on loopback only."
     )
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="Largest request body read.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
@@ -32,8 +32,8 @@ class Settings(BaseSettings):
 
     def key_values(self) -> tuple[str, ...]:
         """Return the client keys in the clear."""
-        listed = (part for key in self.api_keys for part in key.get_secret_value().split(","))
-        return tuple(part.strip() for part in listed if part.strip())
+        listed = self.api_keys.get_secret_value().split(",")
+        return tuple(key.strip() for key in listed if key.strip())
 
     def check_exposure(self) -> None:
         """Refuse to listen beyond this machine without keys.

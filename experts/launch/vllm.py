@@ -85,9 +85,10 @@ def command_line(spec: ServerSpec, environment: VllmEnvironment) -> tuple[list[s
 
 
 def _on_cpu(hardware: Hardware) -> tuple[list[str], dict[str, str]]:
-    """Eager, because compiling takes longer than a small model's answers; threads are left unbound.
+    """Nothing is compiled (the first log probabilities would wait half a minute for it); threads are unbound.
 
-    Bound threads of two servers would share a core while the other idles.
+    Bound threads of two servers would share a core while another idles, and only bound ones need the worker
+    in a process of its own.
     """
     args = ["--enforce-eager", "--dtype", "bfloat16", "--max-num-seqs", "16"]
     threads = str(hardware.threads)
@@ -95,6 +96,7 @@ def _on_cpu(hardware: Hardware) -> tuple[list[str], dict[str, str]]:
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "TORCH_COMPILE_DISABLE": "1",
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
     }

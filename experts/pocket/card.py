@@ -111,7 +111,8 @@ def _training(training: Mapping[str, Mapping[str, Any]]) -> str:
     return (
         f"## Training\n\n{_table(heads, rows)}\n"
         "Tokens count prompts and answers, padding not; the loss is on the answers alone. The base spends on five\n"
-        "domains together what each specialist spends on its own. Minutes are wall time on a machine that others used too.\n\n"
+        "domains together what each specialist spends on its own. Minutes are wall time beside other\n"
+        "work on the same machine.\n\n"
         "    python -m experts.pocket.train --again   # trains everything anew\n"
         "    python -m experts.pocket.evaluate        # measures it and writes figures.json and this card\n"
     )

@@ -363,7 +363,7 @@ async def test_a_body_over_the_limit_is_413_before_it_is_read() -> None:
 
 async def test_keys_are_asked_for_and_never_sent_on() -> None:
     expert = FakeExpert()
-    settings = Settings.model_validate({"api_keys": ("secret-1,secret-2",)})
+    settings = Settings.model_validate({"api_keys": "secret-1,secret-2"})
     record = expert_record("a", expert)
     async with serving(expert):
         record["replicas"] = [{"base_url": expert.url, "api_key": "upstream"}]
