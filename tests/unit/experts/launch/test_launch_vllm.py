@@ -51,6 +51,11 @@ def test_gpus_are_chosen_by_cuda_visible_devices() -> None:
     assert "CUDA_VISIBLE_DEVICES" not in command_line(_spec(), GPU)[1]
 
 
+def test_nothing_is_compiled_on_a_cpu() -> None:
+    assert command_line(_spec(), CPU)[1]["TORCH_COMPILE_DISABLE"] == "1"
+    assert "TORCH_COMPILE_DISABLE" not in command_line(_spec(), GPU)[1]
+
+
 def test_cpu_servers_keep_to_their_threads() -> None:
     env = command_line(_spec(hardware=Hardware(threads=3)), CPU)[1]
     assert (env["OMP_NUM_THREADS"], env["VLLM_CPU_OMP_THREADS_BIND"]) == ("3", "nobind")
