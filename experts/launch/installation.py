@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TypeAlias
 
 from experts.errors import LaunchError
@@ -96,11 +97,11 @@ def plan_steps(folder: Path) -> tuple[Step, ...]:
 def explain_failure(label: str, output: str) -> str:
     """Return one sentence for a failed step, from what the command wrote: what failed and how to mend it."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    last = " / ".join(line for line in lines[-3:])
     for pattern, mend in _MENDS:
-        if re.search(pattern, output):
-            return f"{label} failed: {mend} ({last})"
-    return f"{label} failed: {last or 'it wrote nothing'}"
+        said = next((line for line in lines if re.search(pattern, line)), None)
+        if said:
+            return f"{label} failed: {mend} ({shorten(said, 200, placeholder='...')})"
+    return f"{label} failed: {' / '.join(lines[-3:]) or 'it wrote nothing'}"
 
 
 _MENDS = (
