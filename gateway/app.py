@@ -43,13 +43,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        try:
-            async with open_services(settings, config, root, progress, encoder) as services:
-                app.state.services = services
-                yield
-        except ServiceError as failure:
-            app.state.failure = failure
-            raise
+        async with open_services(settings, config, root, progress, encoder) as services:
+            app.state.services = services
+            yield
 
     app = FastAPI(title="Consilium", lifespan=lifespan, redoc_url=None)
     for noun in (chat, models, route, operations):

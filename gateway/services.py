@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aggregator import Aggregator
+from aggregator.errors import UnknownStrategy
 from experts.backends import BACKENDS, make_client
 from experts.backends.base import Backend
 from experts.config import ExpertConfig, resolve_folder
@@ -88,6 +89,7 @@ async def open_services(
     """
     async with AsyncExitStack() as stack:
         default = default_expert(config)
+        check_strategy(config)
         fleet = await open_fleet(config.experts, root, stack, progress)
         registry = Registry(found_experts(config.experts, fleet))
         client = await stack.enter_async_context(make_client())
@@ -106,7 +108,6 @@ async def open_services(
             default=default,
             unfit=lambda: built[0].unfit(),
         )
-        pipeline.aggregator.strategy(config.fusion.strategy)
         services = Services(
             settings=settings,
             config=config,
@@ -136,6 +137,18 @@ def default_expert(config: GatewayConfig) -> ExpertName:
             raise ConfigError(f"{key} names '{named}', which is not one of {', '.join(names)}.")
     generalists = [expert.name for expert in config.experts if not expert.domains]
     return config.routing.default or (generalists or names)[0]
+
+
+def check_strategy(config: GatewayConfig) -> None:
+    """Refuse a fusion strategy that does not exist.
+
+    Raises:
+        ConfigError: fusion.strategy names none.
+    """
+    try:
+        Aggregator().strategy(config.fusion.strategy)
+    except UnknownStrategy as error:
+        raise ConfigError(f"fusion.strategy: {error}") from error
 
 
 def routing_config(routing: RoutingConfig, default: ExpertName, root: Path) -> RoutingConfig:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import httpx
@@ -38,7 +39,7 @@ def route(
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": question}]}
     if policy:
         body["routing"] = {"policy": policy}
-    with gateway(url) as client:
+    with gateway(url) as client, reachable(url):
         decision = answered(client.post("/v1/route", json=body))
     if as_json:
         typer.echo(json.dumps(decision, indent=2))
@@ -47,9 +48,27 @@ def route(
 
 
 def gateway(url: str) -> httpx.Client:
-    """Return a client of the gateway, with the key of CONSILIUM_API_KEY if there is one."""
+    """Return a client of the gateway."""
+    return httpx.Client(base_url=url, timeout=600, headers=own_key())
+
+
+def own_key() -> dict[str, str]:
+    """Return the header that carries CONSILIUM_API_KEY, if it is set."""
     key = os.environ.get("CONSILIUM_API_KEY", "")
-    return httpx.Client(base_url=url, timeout=600, headers={"authorization": f"Bearer {key}"} if key else {})
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
+@contextmanager
+def reachable(url: str) -> Iterator[None]:
+    """Turn a refused connection into a sentence.
+
+    Raises:
+        LaunchError: no gateway listens there.
+    """
+    try:
+        yield
+    except httpx.ConnectError as error:
+        raise LaunchError("gateway", f"No gateway answers at {url}: start one with `consilium serve`.") from error
 
 
 def answered(response: httpx.Response) -> dict[str, Any]:
@@ -108,13 +127,14 @@ async def turn(url: str, model: str, messages: list[dict[str, str]], said: str) 
     messages.append({"role": "user", "content": said})
     body = {"model": model, "messages": messages, "stream": True}
     answer, speaker = "", ""
-    async for chunk in chunks(url, body):
-        if not speaker:
-            speaker = chunk["model"]
-            console.print(f"[bold green]{speaker}[/bold green]  ", end="")
-        text = "".join((choice["delta"].get("content") or "") for choice in chunk["choices"])
-        console.print(text, end="", markup=False, highlight=False)
-        answer += text
+    with reachable(url):
+        async for chunk in chunks(url, body):
+            if not speaker:
+                speaker = chunk["model"]
+                console.print(f"[bold green]{speaker}[/bold green]  ", end="")
+            text = "".join((choice["delta"].get("content") or "") for choice in chunk["choices"])
+            console.print(text, end="", markup=False, highlight=False)
+            answer += text
     console.print()
     messages.append({"role": "assistant", "content": answer})
 
@@ -124,24 +144,18 @@ async def chunks(url: str, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]
 
     Raises:
         Refused: the gateway answered with an error, at once or in mid-stream.
-        LaunchError: no gateway listens there.
     """
-    key = os.environ.get("CONSILIUM_API_KEY", "")
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    try:
-        async with (
-            httpx.AsyncClient(base_url=url, timeout=600, headers=headers) as client,
-            client.stream("POST", "/v1/chat/completions", json=body) as response,
-        ):
-            if response.status_code >= 400:
-                await response.aread()
-                answered(response)
-            async for data in sse.events(response.aiter_bytes()):
-                if data == b"[DONE]":
-                    return
-                yield _checked(orjson.loads(data))
-    except httpx.ConnectError as error:
-        raise LaunchError("gateway", f"No gateway answers at {url}: start one with `consilium serve`.") from error
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=600, headers=own_key()) as client,
+        client.stream("POST", "/v1/chat/completions", json=body) as response,
+    ):
+        if response.status_code >= 400:
+            await response.aread()
+            answered(response)
+        async for data in sse.events(response.aiter_bytes()):
+            if data == b"[DONE]":
+                return
+            yield _checked(orjson.loads(data))
 
 
 def _checked(chunk: dict[str, Any]) -> dict[str, Any]:

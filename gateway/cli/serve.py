@@ -25,7 +25,7 @@ def serve(config: ConfigOption = None, host: HostOption = None, port: PortOption
     listener = listening_socket(settings.host, settings.port)
     console.print(greeting(settings, [expert.name for expert in read.experts]))
     with FleetProgress(console) as progress:
-        asyncio.run(Server(settings, create_app(settings, read, root, progress=progress)).run(listener))
+        asyncio.run(Server(settings, create_app(settings, read, root, progress=progress)).run_until_signal(listener))
 
 
 def greeting(settings: Settings, experts: list[str]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -36,35 +36,58 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
+class Uvicorn(uvicorn.Server):
+    """uvicorn that leaves signals to us: its own handling raises them again before our clean-up has run."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
 class Server:
     """One uvicorn server around one application; `app.state.services` exists once it has started."""
 
     def __init__(self, settings: Settings, app: FastAPI) -> None:
         self.app = app
-        self._uvicorn = uvicorn.Server(
+        self._uvicorn = Uvicorn(
             uvicorn.Config(
-                self.app,
+                app,
                 log_config=None,
                 access_log=False,
-                lifespan="on",
+                lifespan="off",
                 backlog=BACKLOG,
                 timeout_graceful_shutdown=round(settings.drain_seconds),
                 server_header=False,
             )
         )
-        # The reason of a failed start is raised by `run`; uvicorn's traceback of it would only hide it.
-        logging.getLogger("uvicorn.error").addFilter(_not_a_failed_start)
 
     async def run(self, listener: socket.socket) -> None:
-        """Serve until told to stop; the socket is closed at the end.
+        """Build the services, serve until told to stop, close everything; the socket too.
+
+        The lifespan is entered here and not by uvicorn, which would turn a failed start into a traceback.
 
         Raises:
             ServiceError: what made the start fail.
         """
         with listener:
-            await self._uvicorn.serve(sockets=[listener])
-        if (failure := getattr(self.app.state, "failure", None)) is not None:
-            raise failure
+            async with self.app.router.lifespan_context(self.app):
+                await self._uvicorn.serve(sockets=[listener])
+
+    async def run_until_signal(self, listener: socket.socket) -> None:
+        """Run until SIGINT or SIGTERM: the first lets requests finish, the second does not."""
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._told_to_stop, task)
+        with suppress(asyncio.CancelledError):
+            await self.run(listener)
+
+    def _told_to_stop(self, running: asyncio.Task[None]) -> None:
+        if not self._uvicorn.started:
+            running.cancel()
+        self._uvicorn.force_exit = self._uvicorn.should_exit
+        self._uvicorn.should_exit = True
 
     async def up(self, serving: asyncio.Task[None]) -> None:
         """Wait until it accepts connections, or raise what `serving`, its `run`, failed with."""
@@ -77,10 +100,6 @@ class Server:
     def stop(self) -> None:
         """Ask it to finish what runs and end."""
         self._uvicorn.should_exit = True
-
-
-def _not_a_failed_start(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(("Traceback", "Application startup failed"))
 
 
 @asynccontextmanager

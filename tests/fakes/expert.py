@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway.cli.server import listening_socket
+from gateway.cli.server import Uvicorn, listening_socket
 
 Reply = Callable[[dict[str, Any]], str]
 
@@ -128,13 +128,6 @@ class FakeExpert:
         }
 
 
-class _Quiet(uvicorn.Server):
-    """A server that leaves the process's signal handlers alone."""
-
-    def install_signal_handlers(self) -> None:
-        """Do nothing."""
-
-
 @asynccontextmanager
 async def serving(*experts: FakeExpert) -> AsyncIterator[None]:
     """Serve each fake on a port of its own; `url` ends with /v1."""
@@ -143,7 +136,7 @@ async def serving(*experts: FakeExpert) -> AsyncIterator[None]:
         listener = listening_socket("127.0.0.1", 0)
         expert.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         config = uvicorn.Config(expert.app(), log_config=None, log_level="critical", lifespan="off")
-        server = _Quiet(config)
+        server = Uvicorn(config)
         servers.append((server, asyncio.create_task(server.serve(sockets=[listener])), listener))
     try:
         for server, task, _ in servers:
