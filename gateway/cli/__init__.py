@@ -10,7 +10,7 @@ import sys
 import typer
 
 from experts.errors import ConfigError, ServiceError
-from gateway.cli import ask, config, demo, doctor, serve
+from gateway.cli import ask, config, demo, doctor, serve, training
 
 app = typer.Typer(
     name="consilium",
@@ -25,6 +25,7 @@ app.command("route")(ask.route)
 app.command("chat")(ask.chat)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config", help="Check, show and explain the configuration file.")
+app.add_typer(training.app, name="router", help="Train and evaluate the routing.")
 
 
 def main() -> None:
