@@ -46,6 +46,7 @@ async def gather(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     late = "not needed any more" if decided else f"not done within {limits.deadline_seconds:g} s"
+    report.attempts += sum(candidate.stream.facts.attempts for candidate in candidates)
     outcomes = [_outcome(task, candidate, late) for task, candidate in tasks.items()]
     return _record(outcomes, limits, report)
 
@@ -80,7 +81,7 @@ def _record(outcomes: Sequence[Answer | Failure], limits: FusionLimits, report: 
     report.answers.extend(answers)
     report.failures.extend(failures)
     for answer in answers:
-        report.used(answer.expert, answer.answer.usage, answer.answer.facts.attempts)
+        report.used(answer.expert, answer.answer.usage)
     rejected = next((f.error for f in failures if isinstance(f.error, ExpertRejected)), None)
     if not answers and rejected is not None:
         raise rejected

@@ -45,4 +45,4 @@ async def pass_through(stream: ExpertStream, report: FusionReport) -> AsyncGener
             async for chunk in stream:
                 yield chunk
         finally:
-            report.used(stream.expert, stream.facts.usage or Usage(), attempts=0)
+            report.used(stream.expert, stream.facts.usage or Usage())

@@ -113,10 +113,9 @@ class FusionReport:
         """Tokens of every call together."""
         return sum(self.usage_by_expert.values(), Usage())
 
-    def used(self, expert: ExpertName, usage: Usage, attempts: int) -> None:
-        """Add what one call took."""
+    def used(self, expert: ExpertName, usage: Usage) -> None:
+        """Add the tokens of one call."""
         self.usage_by_expert[expert] = self.usage_by_expert.get(expert, Usage()) + usage
-        self.attempts += attempts
 
 
 class FusedStream:

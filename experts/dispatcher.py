@@ -53,7 +53,7 @@ class Dispatcher:
         deadline = facts.started + (call.deadline_seconds or experts[0].config.limits.timeout_seconds)
         error: ExpertError = ExpertUnavailable(call.expert, f"Expert '{call.expert}' has no replica.")
         for expert, replica in self._attempts(experts):
-            if facts.attempts == self.max_attempts or time.monotonic() >= deadline:
+            if time.monotonic() >= deadline:
                 break
             facts.attempts += 1
             facts.expert, facts.replica = expert.name, replica.base_url
@@ -76,11 +76,17 @@ class Dispatcher:
         return [snapshot[name] for name in (call.expert, *fallbacks) if name in snapshot]
 
     def _attempts(self, experts: Sequence[Expert]) -> Iterator[tuple[Expert, Replica]]:
-        """Yield what to try: every replica of the first expert, then of each stand-in, none twice."""
-        for expert in experts:
+        """Yield what to try: replicas of the first expert, then of each stand-in, none twice.
+
+        As long as there is a next expert, one attempt is kept for it.
+        """
+        left = self.max_attempts
+        for position, expert in enumerate(experts):
             tried: set[str] = set()
-            while replica := choose(expert.replicas, self.health, tried=tried):
+            kept = min(1, len(experts) - position - 1)
+            while left > kept and (replica := choose(expert.replicas, self.health, tried=tried)):
                 tried.add(replica.base_url)
+                left -= 1
                 yield expert, replica
 
     async def _attempt(

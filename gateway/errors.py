@@ -1,7 +1,7 @@
 """What a client did wrong, and how every error of the house looks on the wire.
 
     RequestError
-      InvalidRequest 400 · AuthenticationFailed 401 · UnknownModel 404 · TooLarge 413
+      InvalidRequest 400 · AuthenticationFailed 401 · UnknownModel 404 · TooLarge 413 · ClientGone 499
 
 STATUS maps an exception class to (HTTP status, OpenAI `type`, `code`); lookup walks the class's ancestry, so
 a new leaf is answered like its parent until it gets a row of its own. Bodies say which side failed.
@@ -50,6 +50,10 @@ class TooLarge(RequestError):
     """The body is over the limit; it was not read whole."""
 
 
+class ClientGone(RequestError):
+    """The client closed the connection; whatever was being written for it has been aborted."""
+
+
 class Wire(NamedTuple):
     """How one kind of error is answered."""
 
@@ -79,6 +83,7 @@ STATUS: dict[type[ServiceError], Wire] = {
     InvalidRequest: Wire(400, "invalid_request_error", "invalid_request"),
     AuthenticationFailed: Wire(401, "authentication_error", "invalid_api_key"),
     UnknownModel: Wire(404, "invalid_request_error", "model_not_found"),
+    ClientGone: Wire(499, "invalid_request_error", "client_gone"),
     TooLarge: Wire(413, "invalid_request_error", "request_too_large"),
 }
 RETRY_LATER = frozenset({429, 503})

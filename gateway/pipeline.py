@@ -7,14 +7,15 @@ answer   open the streams and start the fusion; nothing is sent before the first
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aggregator import Aggregator, FusionConfig
 from aggregator.types import Candidate, FusedStream, FusionTask
 from experts.dispatcher import Dispatcher
 from experts.registry import Registry, Snapshot
-from experts.types import Dispatch, ExpertCall, ExpertName
+from experts.types import Dispatch, ExpertCall, ExpertName, ExpertStream
 from gateway.errors import UnknownModel
 from gateway.schemas import ChatRequest
 from gateway.translate import TOOL_FIELDS, for_expert, to_query
@@ -22,6 +23,7 @@ from router import Router
 from router.types import Assignment, RoutingDecision
 
 AUTO, COUNCIL = "auto", "council"
+CANDIDATES_SHARE = 0.7
 VIRTUAL_MODELS = {
     AUTO: "The router picks the expert for each conversation.",
     COUNCIL: "The router picks several experts and their answers are fused into one.",
@@ -97,16 +99,30 @@ class Pipeline:
         dispatch = plan(decision, request, self.registry.snapshot)
         streams = self.dispatcher.run(dispatch)
         weights = [assignment.weight for assignment in decision.assignments]
-        task = FusionTask(
-            candidates=tuple(Candidate(s, w) for s, w in zip(streams, weights, strict=True)),
-            messages=request.messages,
-            parameters=request.parameters,
-            ask=lambda call: self.dispatcher.open(call, (self.default,)),
-            fuser=self.fusion.fuser or self.default,
-            limits=self.fusion.limits(),
-        )
+        candidates = tuple(Candidate(s, w) for s, w in zip(streams, weights, strict=True))
+        task = self._fusion_task(request, candidates)
         ignored = ignored_fields(request, decision, self.registry.snapshot)
         return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion))
+
+    def _fusion_task(self, request: ChatRequest, candidates: tuple[Candidate, ...]) -> FusionTask:
+        """Return the task; of a request's deadline, candidates may use a share and the fuser what is left."""
+        begun, total = time.monotonic(), request.options.deadline_ms
+        limits = self.fusion.limits()
+        if total is not None:
+            limits = replace(limits, deadline_seconds=min(limits.deadline_seconds, CANDIDATES_SHARE * total / 1000))
+
+        def ask(call: ExpertCall) -> ExpertStream:
+            left = None if total is None else max(0.001, total / 1000 - (time.monotonic() - begun))
+            return self.dispatcher.open(replace(call, deadline_seconds=left), (self.default,))
+
+        return FusionTask(
+            candidates=candidates,
+            messages=request.messages,
+            parameters=request.parameters,
+            ask=ask,
+            fuser=self.fusion.fuser or self.default,
+            limits=limits,
+        )
 
 
 def named(expert: ExpertName, snapshot: Snapshot) -> RoutingDecision:

@@ -12,9 +12,9 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive
 
 from aggregator.types import FusionReport
-from experts.errors import ExpertUnavailable
 from gateway.api.documentation import CHAT_BODY
 from gateway.deps import ClientDep, ServicesDep
+from gateway.errors import ClientGone
 from gateway.middleware import read_body
 from gateway.pipeline import VIRTUAL_MODELS, Answering
 from gateway.responses import JsonResponse
@@ -25,10 +25,6 @@ from gateway.translate import Envelope, decision_headers, explanation, header_va
 
 api = APIRouter()
 T = TypeVar("T")
-
-
-class ClientGone(ExpertUnavailable):
-    """The client closed the connection; whatever was being written for it has been aborted."""
 
 
 @api.post("/v1/chat/completions", openapi_extra=CHAT_BODY)
@@ -44,8 +40,8 @@ async def chat_completions(request: Request, services: ServicesDep, client: Clie
     explained = explanation(answering.decision, answering.fusion, answering.ignored) if chat.options.explain else None
     envelope = Envelope.begin(request.state.request_id, explained)
     if chat.stream:
-        return await streamed(chat, answering, envelope, services)
-    return await whole(request.receive, answering, envelope, services)
+        return await streamed(chat, answering, envelope, services, told)
+    return await whole(request.receive, answering, envelope, services, told)
 
 
 def known_model(chat: ChatRequest, services: Services) -> str:
@@ -53,30 +49,34 @@ def known_model(chat: ChatRequest, services: Services) -> str:
     return chat.model if chat.model in services.registry.snapshot or chat.model in VIRTUAL_MODELS else "unknown"
 
 
-async def whole(receive: Receive, answering: Answering, envelope: Envelope, services: Services) -> Response:
+async def whole(
+    receive: Receive, answering: Answering, envelope: Envelope, services: Services, told: dict[str, Any]
+) -> Response:
     """Read the stream to its end and answer in one piece."""
     try:
         answer = await while_connected(receive, answering.stream.read())
     finally:
         await answering.stream.aclose()
-        services.metrics.answered(answering.stream.report)
+        account(answering.stream.report, services, told)
     headers = answer_headers(answering, services)
     return JsonResponse(whole_body(answer, envelope), headers=headers)
 
 
-async def streamed(chat: ChatRequest, answering: Answering, envelope: Envelope, services: Services) -> Response:
+async def streamed(
+    chat: ChatRequest, answering: Answering, envelope: Envelope, services: Services, told: dict[str, Any]
+) -> Response:
     """Begin the response once the first chunk is there, or has let us wait for a while."""
     asked_usage = bool((chat.parameters.get("stream_options") or {}).get("include_usage"))
     chunks = wire_chunks(answering.stream, envelope, include_usage=asked_usage)
-    primed = Primed(_counted(chunks, answering, services))
+    primed = Primed(_accounted(chunks, answering, services, told))
     await primed.prime(services.settings.keep_alive_seconds)
     headers = {**answer_headers(answering, services), "cache-control": "no-cache", "x-accel-buffering": "no"}
     events = primed.events(services.settings.keep_alive_seconds)
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
 
-async def _counted(
-    chunks: AsyncGenerator[dict[str, Any], None], answering: Answering, services: Services
+async def _accounted(
+    chunks: AsyncGenerator[dict[str, Any], None], answering: Answering, services: Services, told: dict[str, Any]
 ) -> AsyncGenerator[dict[str, Any], None]:
     try:
         async for chunk in chunks:
@@ -84,7 +84,14 @@ async def _counted(
     finally:
         await chunks.aclose()
         await answering.stream.aclose()
-        services.metrics.answered(answering.stream.report)
+        account(answering.stream.report, services, told)
+
+
+def account(report: FusionReport, services: Services, told: dict[str, Any]) -> None:
+    """Count an answer, and add to the request's log line who gave it and at what usage."""
+    services.metrics.answered(report)
+    told["answered_by"] = report.answered_by
+    told["prompt_tokens"], told["completion_tokens"] = report.usage.prompt_tokens, report.usage.completion_tokens
 
 
 def answer_headers(answering: Answering, services: Services) -> dict[str, str]:
@@ -123,7 +130,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise ClientGone("", "The client closed the connection.")
+        raise ClientGone("The client closed the connection.")
     finally:
         for each in (task, gone):
             each.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import typer
 from rich.console import Console
 
 from experts.config import LimitsConfig
@@ -23,7 +24,7 @@ def serve(config: ConfigOption = None, host: HostOption = None, port: PortOption
     read, root = configured(settings)
     console = Console(stderr=True)
     listener = listening_socket(settings.host, settings.port)
-    console.print(greeting(settings, [expert.name for expert in read.experts]))
+    typer.echo(greeting(settings, [expert.name for expert in read.experts]), err=True)
     with FleetProgress(console) as progress:
         asyncio.run(Server(settings, create_app(settings, read, root, progress=progress)).run_until_signal(listener))
 
