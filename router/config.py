@@ -49,7 +49,7 @@ class RoutingConfig(Strict):
         ge=0,
         le=1,
         description="The default expert answers unless it is at least this probable that the chosen one is "
-        "better, and the question is at least this familiar.",
+        "better; also when the question looks like nothing the classifier knows (familiarity below a third).",
     )
     budget_ms: float = Field(
         default=250, gt=0, description="Time classification may take before the default expert answers."

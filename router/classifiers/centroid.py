@@ -32,9 +32,9 @@ class CentroidHead:
         self,
         vectors: Mapping[Domain, Vectors],
         *,
-        nearest_weight: float = 0.5,
-        neighbours: int = 2,
-        temperature: float = 0.05,
+        nearest_weight: float = 0.7,
+        neighbours: int = 3,
+        temperature: float = 0.03,
         strange: float = 0.1,
         familiar: float = 0.5,
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
@@ -12,22 +13,27 @@ from experts.types import Domain
 from router.encoder import Vectors
 
 
+FAMILIARITY_EDGES = (0.002, 0.5)
+"""Shares of the training texts that are farther away than what counts as strange (0) and as familiar (1)."""
+
+
 class LinearHead:
     """Multinomial logistic regression, its temperature fitted on texts it was not trained on.
 
     Probabilities are softmax((x W + b) / T) with the T that minimises the log loss on `calibration` (Guo et
-    al. 2017, 1706.04599, equation 9). Familiarity compares a text with `anchors`, the cluster centres of the
-    training texts: 0 when it is farther from all of them than nearly any training text, 1 when it is at
-    least as close as the median one.
+    al. 2017, 1706.04599, equation 9). Familiarity compares a text with the nearest of the training texts'
+    cluster centres: 0 when it is farther away than nearly all of those texts were, 1 when it is as close as
+    the median one.
 
     Args:
         C: inverse strength of the L2 penalty.
-        balanced: weight domains alike however many texts each has.
+        balanced: weight domains alike, and within a domain its sources, however many texts each has: a
+            thousand exam questions must not drown thirty short ones that people really type.
         anchors: how many cluster centres are kept.
         seed: of the clustering.
     """
 
-    def __init__(self, *, C: float = 10.0, balanced: bool = True, anchors: int = 128, seed: int = 0) -> None:  # noqa: N803
+    def __init__(self, *, C: float = 3.0, balanced: bool = True, anchors: int = 128, seed: int = 0) -> None:  # noqa: N803
         self.C = C
         self.balanced = balanced
         self.anchors = anchors
@@ -41,19 +47,25 @@ class LinearHead:
         self,
         vectors: Vectors,
         labels: Sequence[Domain],
+        *,
+        sources: Sequence[str] | None = None,
         calibration: tuple[Vectors, Sequence[Domain]] | None = None,
     ) -> Self:
         """Fit on unit vectors, shape [n, dimension]; without `calibration` the temperature stays 1."""
         from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-        weight = "balanced" if self.balanced else None
-        model = LogisticRegression(C=self.C, class_weight=weight, max_iter=2000).fit(vectors, list(labels))
+        weights = balance(labels, sources) if self.balanced else None
+        with threadpool_limits(1):  # on a busy machine several BLAS threads wait for each other, 50 times slower
+            model = LogisticRegression(C=self.C, max_iter=500, tol=1e-3)
+            model.fit(vectors.astype(np.float64), list(labels), sample_weight=weights)
+            self.anchors_ = self._cluster_centres(vectors)
         self.classes_ = tuple(str(name) for name in model.classes_)
         self.coef_, self.intercept_ = _one_row_a_class(model.coef_, model.intercept_)
         self.temperature_ = 1.0 if calibration is None else self._best_temperature(*calibration)
-        self.anchors_ = self._cluster_centres(vectors)
         closest = (vectors @ self.anchors_.T).max(axis=1)
-        self.strange_, self.familiar_ = (float(edge) for edge in np.quantile(closest, [0.01, 0.5]))
+        edges = np.quantile(closest, FAMILIARITY_EDGES)
+        self.strange_, self.familiar_ = (float(edge) for edge in edges)
         return self
 
     def predict_proba(self, vectors: Vectors) -> NDArray[np.float64]:
@@ -94,6 +106,14 @@ class LinearHead:
         count = min(self.anchors, len(vectors))
         centres = KMeans(count, n_init=1, random_state=self.seed).fit(vectors).cluster_centers_
         return np.asarray(centres / np.linalg.norm(centres, axis=1, keepdims=True), dtype=np.float32)
+
+
+def balance(labels: Sequence[Domain], sources: Sequence[str] | None) -> NDArray[np.float64]:
+    """Return a weight a text: domains weigh alike, sources alike within a domain, and the mean is 1."""
+    pairs = list(zip(labels, sources or [""] * len(labels), strict=True))
+    texts, kinds = Counter(pairs), Counter(domain for domain, _ in set(pairs))
+    weights = np.array([1 / (texts[domain, source] * kinds[domain]) for domain, source in pairs])
+    return np.asarray(weights / weights.mean())
 
 
 def _one_row_a_class(

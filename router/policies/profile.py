@@ -24,6 +24,10 @@ from router.policies.skill import SkillTable
 from router.types import DomainScores, Query, RoutingDecision
 
 
+STRANGENESS = 1 / 3
+"""Share of `fallback_confidence` below which a familiarity means that the classifier's word counts for nothing."""
+
+
 class ProfilePolicy:
     """Expected quality by domain, then top-k or top-p.
 
@@ -96,7 +100,7 @@ def _doubt(ranked: Sequence[Scored], scores: DomainScores, table: SkillTable, co
         return None
     better = [d for d in scores.scores if table.skill(best, d) > table.skill(default, d)]
     support = sum(scores.scores[domain] for domain in better)
-    if scores.familiarity < context.fallback_confidence:
+    if scores.familiarity < STRANGENESS * context.fallback_confidence:
         return f"unlike anything known (familiarity {scores.familiarity:.2f}): {default.expert} answers"
     if support < context.fallback_confidence:
         return f"too unsure of {best.expert} (confidence {support:.2f}): {default.expert} answers"

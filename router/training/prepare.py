@@ -66,7 +66,7 @@ def own_prompts() -> Iterator[Prompt]:
             yield Prompt(text, entry.name, "train", "consilium")
     table = yaml.safe_load(files("router.training").joinpath("own_prompts.yaml").read_text(encoding="utf-8"))
     for domain, kinds in table.items():
-        framed = [frame.format(topic) for frame in kinds["frames"] for topic in kinds["topics"]]
+        framed = [frame.format(topic) for frame in kinds.get("frames", ()) for topic in kinds["topics"]]
         for text in [*framed, *kinds["lines"]]:
             yield Prompt(text.strip(), domain, "train", "consilium")
 

@@ -16,7 +16,7 @@ from router.encoder import Encoder, Vectors
 from router.training.evaluate import embed, figures
 from router.training.prompts import OUT_OF_SCOPE, Prompt, of_split, out_of_scope, read_prompts
 
-STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
+STRENGTHS = (1.0, 3.0, 10.0)
 FEW = 10
 
 
@@ -61,9 +61,10 @@ def train_head(
 
 def fit_head(vectors: Vectors, train: Sequence[Prompt], dev_vectors: Vectors, dev: Sequence[Prompt]) -> LinearHead:
     """Return the head whose strength of penalty is most accurate on `dev`, calibrated there."""
-    labels, dev_labels = [prompt.domain for prompt in train], [prompt.domain for prompt in dev]
+    labels, sources = [prompt.domain for prompt in train], [prompt.source for prompt in train]
+    calibration = (dev_vectors, [prompt.domain for prompt in dev])
     heads = [
-        LinearHead(C=strength).fit(vectors, labels, calibration=(dev_vectors, dev_labels)) for strength in STRENGTHS
+        LinearHead(C=strength).fit(vectors, labels, sources=sources, calibration=calibration) for strength in STRENGTHS
     ]
     return max(heads, key=lambda head: figures(head, dev_vectors, dev)["accuracy"])
 
