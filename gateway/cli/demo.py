@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 import httpx
@@ -45,16 +46,17 @@ def demo(
 
 async def shown(config: str, examined: int) -> bool:
     """Run the demonstration; True when routing beat every single model."""
-    settings = settings_with(config=config, log_level="warning")
+    settings = settings_with(config=config, log_level="warning", api_keys="")
     read, root = configured(settings)
-    with FleetProgress(console) as progress:
-        server = Server(settings, create_app(settings, read, root, progress=progress))
-        async with running(server, listening_socket("127.0.0.1", 0)) as url, make_client() as client:
+    async with AsyncExitStack() as stack:
+        with FleetProgress(console) as progress:
+            server = Server(settings, create_app(settings, read, root, progress=progress))
+            url = await stack.enter_async_context(running(server, listening_socket("127.0.0.1", 0)))
+            client = await stack.enter_async_context(make_client())
             await until_ready(client, url)
-            progress.__exit__()
-            console.print(f"\nThe gateway answers at {url}/v1. Some questions, routed and fused:\n")
-            await show_questions(client, url)
-            return await show_exam(client, url, examined)
+        console.print(f"\nThe gateway answers at {url}/v1. Some questions, routed and fused:\n")
+        await show_questions(client, url)
+        return await show_exam(client, url, examined)
 
 
 async def until_ready(client: httpx.AsyncClient, url: str) -> None:
