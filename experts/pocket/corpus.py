@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from random import Random
 from typing import Protocol
 
@@ -45,19 +45,15 @@ def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, answe
 
 @dataclass(frozen=True, slots=True)
 class DomainExercises:
-    """Training questions of some domains, in equal numbers of characters."""
+    """Training questions of some domains, taken in turn."""
 
     domains: Sequence[str] = DOMAINS
     seed: int = 0
 
     def __iter__(self) -> Iterator[tuple[Conversation, str]]:
-        streams = {domain: stream(domain, "train", self.seed) for domain in self.domains}
-        written = dict.fromkeys(self.domains, 0)
-        while True:
-            domain = min(written, key=written.__getitem__)
-            question = next(streams[domain])
+        streams = [stream(domain, "train", self.seed) for domain in self.domains]
+        for question in chain.from_iterable(zip(*streams, strict=True)):
             yield [{"role": "user", "content": question.prompt}], question.response
-            written[domain] += len(question.prompt) + len(question.response)
 
 
 def batches(

@@ -30,18 +30,19 @@ log = logging.getLogger(__name__)
 
 STAGES = ("base", *DOMAINS, "fuser")
 SEED = 7
-TOKENS = 3_000_000
+BASE_TOKENS = 2_000_000
+ADAPTER_TOKENS = 1_500_000
 BASE_RATE = 2e-3
-ADAPTER_RATE = 1.5e-3
+ADAPTER_RATE = 3e-3
 TOKENS_PER_BATCH = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """Where a run writes, what it may spend on a stage, and the device it computes on."""
+    """Where a run writes, what it may spend on a stage (None: the usual), and the device it computes on."""
 
     folder: Path
-    tokens: int
+    tokens: int | None
     device: torch.device
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -70,7 +71,7 @@ def train_base(workshop: Workshop) -> LearningRecord:
     pad, end = tokenizer.convert_tokens_to_ids([str(tokenizer.pad_token), str(tokenizer.eos_token)])
     model = build_base(len(tokenizer), pad, end, SEED).to(workshop.device)
     supply = batches(tokenizer, DomainExercises(seed=SEED), tokens_per_batch=TOKENS_PER_BATCH, seed=SEED)
-    record = learn(model, model, supply, Budget(workshop.tokens, TOKENS_PER_BATCH, BASE_RATE), pad)
+    record = learn(model, model, supply, Budget(workshop.tokens or BASE_TOKENS, TOKENS_PER_BATCH, BASE_RATE), pad)
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad, do_sample=False)
     model.to(torch.bfloat16).save_pretrained(folder)
     return record
@@ -82,7 +83,7 @@ def train_adapter(workshop: Workshop, stage: str, exercises: Exercises) -> Learn
     base = load_base(workshop.folder / "base", torch.float32).to(workshop.device)
     adapted = with_new_adapter(base, SEED)
     supply = batches(tokenizer, exercises, tokens_per_batch=TOKENS_PER_BATCH, seed=SEED)
-    budget = Budget(workshop.tokens, TOKENS_PER_BATCH, ADAPTER_RATE)
+    budget = Budget(workshop.tokens or ADAPTER_TOKENS, TOKENS_PER_BATCH, ADAPTER_RATE)
     record = learn(adapted, base, supply, budget, tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token)))
     for parameter in adapted.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
@@ -117,7 +118,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=weights_folder(), help="folder for the weights")
     parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
     parser.add_argument("--again", action="store_true", help="train a stage although it is on disk")
-    parser.add_argument("--tokens", type=int, default=TOKENS, help="prompt and answer tokens a stage")
+    parser.add_argument("--tokens", type=int, help="prompt and answer tokens a stage, instead of its own budget")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     return parser.parse_args()

@@ -9,43 +9,37 @@ from itertools import zip_longest
 
 
 def add(first: int, second: int) -> str:
-    """Return the working of `first + second`, one column a line."""
-    lines, carry = [], 0
-    columns = list(zip_longest(_digits(first), _digits(second), fillvalue=0))
-    for place, (top, bottom) in enumerate(columns):
+    """Return the working of `first + second`: the problem again, then one column a line, total written with two digits.
+
+    The tens digit of a line's total is the carry of the next.
+    """
+    lines, carry = [f"{first} + {second}"], 0
+    for top, bottom in zip_longest(_digits(first), _digits(second), fillvalue=0):
         total = top + bottom + carry
-        line = f"{top} + {bottom} + {carry} = {total}"
-        lines.append(_written(line, total, last=place == len(columns) - 1))
+        lines.append(f"{top} + {bottom} + {carry} = {total:02}")
         carry = total // 10
     return "\n".join(lines)
 
 
 def subtract(first: int, second: int) -> str:
     """Return the working of `first - second` for `first >= second`, one column a line."""
-    lines, borrow = [], 0
+    lines, borrow = [f"{first} - {second}"], 0
     for top, bottom in zip_longest(_digits(first), _digits(second), fillvalue=0):
-        taken = bottom + borrow
-        borrow = int(top < taken)
-        have = top + 10 * borrow
-        lines.append(f"from {top} take {taken}: {have} - {taken} = {have - taken}, borrow {borrow}")
+        left, taken = top - bottom - borrow, borrow
+        borrow = int(left < 0)
+        lines.append(f"{top} - {bottom} - {taken} = {left % 10}, borrow {borrow}")
     return "\n".join(lines)
 
 
 def multiply(number: int, digit: int) -> str:
-    """Return the working of `number x digit` for a one-digit factor, one column a line."""
-    lines, carry = [], 0
-    columns = _digits(number)
-    for place, top in enumerate(columns):
+    """Return the working of `number x digit` for a one-digit factor, one column a line, products with two digits."""
+    lines, carry = [f"{number} x {digit}"], 0
+    for top in _digits(number):
         total = top * digit + carry
-        line = f"{top} x {digit} = {top * digit}, plus {carry} = {total}"
-        lines.append(_written(line, total, last=place == len(columns) - 1))
+        lines.append(f"{top} x {digit} = {top * digit:02}, plus {carry} = {total:02}")
         carry = total // 10
     return "\n".join(lines)
 
 
 def _digits(number: int) -> list[int]:
     return [int(digit) for digit in reversed(str(number))]
-
-
-def _written(line: str, total: int, *, last: bool) -> str:
-    return line if last else f"{line}, write {total % 10}, carry {total // 10}"

@@ -21,7 +21,7 @@ def _difference(random: Random) -> Problem:
 
 
 def _product(random: Random) -> Problem:
-    return _multiply(random.randint(11, 999), random.randint(2, 9), random)
+    return _multiply(random.randint(100, 999), random.randint(2, 9), random)
 
 
 def _sum_story(random: Random) -> Problem:
@@ -50,10 +50,11 @@ def _equation(random: Random) -> Problem:
     sign, inverse = random.choice((("+", "-"), ("-", "+")))
     product = factor * root
     right = product + constant if sign == "+" else product - constant
+    equation = f"{factor}x {sign} {constant} = {right}"
     if right < 0:
         return _equation(random)
-    lines = f"{factor}x = {right} {inverse} {constant} = {product}\nx = {product} / {factor} = {root}"
-    slots = {"equation": f"{factor}x {sign} {constant} = {right}"}
+    lines = f"{equation}\n{factor}x = {right} {inverse} {constant} = {product}\nx = {product} / {factor} = {root}"
+    slots = {"equation": equation}
     return Problem(f"{factor}x{sign}{constant}={right}", slots, str(root), worked(lines, str(root)))
 
 

@@ -45,7 +45,7 @@ def _to_smaller(random: Random) -> Problem:
     factor = unit.digit * 10**unit.zeros
     lines = [f"1 {_one(unit.larger)} is {factor} {unit.smaller}"]
     if unit.digit > 1:
-        lines += [working.multiply(amount, unit.digit), f"{amount} x {unit.digit} = {amount * unit.digit}"]
+        lines += [working.multiply(amount, unit.digit)]
     result = f"{amount * factor} {unit.smaller}"
     slots = {"amount": str(amount), "from": unit.larger, "to": unit.smaller}
     return Problem(f"{amount} {unit.larger} {unit.smaller}", slots, result, worked("\n".join(lines), result))
@@ -66,9 +66,9 @@ def _one(units: str) -> str:
 
 
 def _kelvin(random: Random) -> Problem:
-    celsius = random.randint(2, 500)
+    celsius = random.randint(100, 700)
     result = f"{celsius + 273} kelvin"
-    lines = f"add 273\n{working.add(celsius, 273)}"
+    lines = working.add(celsius, 273)
     return Problem(f"{celsius} celsius", {"amount": str(celsius)}, result, worked(lines, result))
 
 
