@@ -31,6 +31,7 @@ _CODE_BLOCK = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]{2,}|[^\s\w]+|\d+")
 _LEANING = re.compile(
     r"^(and|but|or|so|also|then|now|ok|okay|yes|no|thanks|thank|what about|how about|same|why|more|again)\b"
+    r"|^((can|could|would) you )?(please )?(also )?(add|change|remove|include|rename|replace)\b"
     r"|\b(it|its|that|this|these|those|them|they|above|previous|same|other one|another one|one more|step \d+)\b",
     re.IGNORECASE,
 )
@@ -108,7 +109,7 @@ def evidence(text: str) -> float:
     words = [word.lower() for word in _WORD.findall(text[:2000])]
     content = len([word for word in words if word[0].isalpha() and word not in _EMPTY_WORDS])
     weight = min(1.0, content / FULL_EVIDENCE_WORDS)
-    if content < 2 * FULL_EVIDENCE_WORDS and _LEANING.search(text):
+    if content < FULL_EVIDENCE_WORDS and _LEANING.search(text):
         weight /= 4
     return max(LEAST_EVIDENCE, weight)
 
@@ -116,18 +117,19 @@ def evidence(text: str) -> float:
 def accumulate(probabilities: NDArray[np.float64], weights: Sequence[float], forgetting: float) -> NDArray[np.float64]:
     """Return the topic's distribution after the last turn: the forward pass of a hidden Markov model.
 
-    Before each turn the topic changes with probability `forgetting`, to any domain alike; each turn then
-    multiplies in its own distribution to the power of its weight (Rabiner 1989, equation 20, with tempered
-    emissions). Weights count relative to the strongest, so a single turn keeps its distribution as it is.
+    Before a turn the topic changes with probability `forgetting`, to any domain alike; the turn then multiplies
+    in its own distribution (Rabiner 1989, equation 20). A turn of weight w does both to the degree of w: the
+    change with probability w * `forgetting`, the distribution to the power of w. Weights count relative to the
+    strongest, so a single turn keeps its distribution as it is.
 
     Args:
         probabilities: one row a turn, shape [turns, domains].
     """
-    scale = max(weights)
+    share = np.array(weights) / max(weights)
     belief = np.full(probabilities.shape[1], 1.0 / probabilities.shape[1])
-    for row, weight in zip(probabilities, weights, strict=True):
-        prior = (1 - forgetting) * belief + forgetting / len(belief)
-        belief = prior * np.clip(row, 1e-9, 1.0) ** (weight / scale)
+    for row, weight in zip(probabilities, share, strict=True):
+        change = forgetting * weight
+        belief = ((1 - change) * belief + change / len(belief)) * np.clip(row, 1e-9, 1.0) ** weight
         belief /= belief.sum()
     return belief
 

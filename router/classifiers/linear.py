@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from experts.types import Domain
 from router.encoder import Vectors
 
-
 FAMILIARITY_EDGES = (0.002, 0.5)
 """Shares of the training texts that are farther away than what counts as strange (0) and as familiar (1)."""
 

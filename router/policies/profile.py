@@ -23,7 +23,6 @@ from router.policies.eligibility import eligible
 from router.policies.skill import SkillTable
 from router.types import DomainScores, Query, RoutingDecision
 
-
 STRANGENESS = 1 / 3
 """Share of `fallback_confidence` below which a familiarity means that the classifier's word counts for nothing."""
 
