@@ -102,8 +102,10 @@ class LinearHead:
         """Return unit vectors in the middle of the k-means clusters of the training texts."""
         from sklearn.cluster import KMeans
 
-        count = min(self.anchors, len(vectors))
-        centres = KMeans(count, n_init=1, random_state=self.seed).fit(vectors).cluster_centers_
+        distinct = np.unique(vectors, axis=0)
+        if len(distinct) <= self.anchors:
+            return np.asarray(distinct)
+        centres = KMeans(self.anchors, n_init=1, random_state=self.seed).fit(distinct).cluster_centers_
         return np.asarray(centres / np.linalg.norm(centres, axis=1, keepdims=True), dtype=np.float32)
 
 

@@ -1,0 +1,207 @@
+"""Fitting and measuring a head offline, with hashed words in place of a model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from experts.errors import ConfigError
+from router.artifacts import load_head
+from router.config import EncoderConfig
+from router.encoder import Encoder
+from router.taxonomy import default_taxonomy
+from router.training import evaluate_head, train_head
+from router.training.evaluate import expected_calibration_error, merged
+from router.training.prepare import mmlu_pro_prompts, own_prompts, public_prompts
+from router.training.prompts import Prompt, of_split, out_of_scope, read_prompts, with_options
+from tests.fakes.encoder import embed
+
+ROWS = [
+    {"text": text, "domain": domain, "role": role}
+    for domain in ("math", "law", "biology")
+    for place, text in enumerate(default_taxonomy().entries[domain].examples)
+    for role in (["train", "dev"] if place % 2 else ["train"])
+]
+STRAYS = [{"text": text, "domain": "oos", "role": "oos_dev"} for text in ("blub flop grmbl", "zzz xxx yyyyy")]
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    return Encoder(EncoderConfig(model="fake"), load=lambda config: embed)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in ROWS + STRAYS), encoding="utf-8")
+    return path
+
+
+def test_a_head_is_trained_kept_and_measured(table: Path, tmp_path: Path, encoder: Encoder) -> None:
+    manifest = train_head([table], tmp_path / "head", encoder=encoder, command="train it")
+
+    head, loaded = load_head(tmp_path / "head", encoder="fake")
+    figures = evaluate_head([table], tmp_path / "head", split="dev", encoder=encoder)
+    assert loaded == manifest
+    assert head.domains == ("biology", "law", "math")
+    assert loaded.command == "train it"
+    assert loaded.data["by_domain"] == {"biology": 14, "law": 14, "math": 16}
+    assert figures["accuracy"] > 0.95
+    assert figures["out_of_scope_auroc"] > 0.9
+    assert figures["ece"] == pytest.approx(manifest.figures["dev"]["ece"], abs=1e-5)
+    assert set(figures) == {"n", "accuracy", "macro_f1", "ece", "out_of_scope_auroc", "by_source"}
+
+
+def test_a_split_that_is_absent_is_an_error_that_names_the_others(
+    table: Path, tmp_path: Path, encoder: Encoder
+) -> None:
+    train_head([table], tmp_path / "head", encoder=encoder)
+
+    with pytest.raises(ConfigError, match=r"No prompt is of the split 'test'; there are: dev, train\."):
+        evaluate_head([table], tmp_path / "head", split="test", encoder=encoder)
+
+
+def test_out_of_scope_prompts_are_never_fitted_on(table: Path, tmp_path: Path, encoder: Encoder) -> None:
+    assert "oos" not in train_head([table], tmp_path / "head", encoder=encoder).domains
+
+
+def test_domains_with_too_few_prompts_are_named(tmp_path: Path, encoder: Encoder) -> None:
+    few = [*ROWS, *({"text": f"verse number {n}", "domain": "poetry", "role": "train"} for n in range(3))]
+    path = tmp_path / "few.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in few), encoding="utf-8")
+
+    assert train_head([path], tmp_path / "head", encoder=encoder).data["too_few"] == ["poetry"]
+
+
+def test_one_domain_cannot_be_told_apart(tmp_path: Path, encoder: Encoder) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_text(json.dumps({"text": "a", "domain": "law", "split": "train"}), encoding="utf-8")
+
+    with pytest.raises(ConfigError, match="two domains at least"):
+        train_head([path], tmp_path / "head", encoder=encoder)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_every_kind_of_table_reads_the_same(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"table{suffix}"
+    rows = [{"q": "What is a tort?", "label": "law", "split": "train", "source": "us"}]
+    if suffix == ".jsonl":
+        path.write_text(json.dumps(rows[0]) + "\n", encoding="utf-8")
+    elif suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        pyarrow = pytest.importorskip("pyarrow")
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+
+    assert read_prompts([path], text_column="q", label_column="label") == [
+        Prompt("What is a tort?", "law", "train", "us")
+    ]
+
+
+def test_a_table_without_the_columns_says_what_it_has(table: Path) -> None:
+    with pytest.raises(ConfigError, match=r"lacks the columns 'question' and 'domain' \(it has domain, role, text\)"):
+        read_prompts([table], text_column="question")
+
+
+@pytest.mark.parametrize(("name", "message"), [("absent.csv", "There is no file"), ("x.txt", "is none of")])
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "x.txt").touch()
+
+    with pytest.raises(ConfigError, match=message):
+        read_prompts([tmp_path / name])
+
+
+def test_a_table_without_splits_sets_a_fifth_aside(tmp_path: Path) -> None:
+    path = tmp_path / "plain.jsonl"
+    path.write_text("\n".join(json.dumps({"text": f"text {n}", "domain": "d"}) for n in range(500)), encoding="utf-8")
+
+    prompts = read_prompts([path])
+
+    assert 60 < len(of_split(prompts, "dev")) < 140
+    assert read_prompts([path]) == prompts
+
+
+def test_options_follow_the_question() -> None:
+    assert with_options("Which?", ["this", "that"]) == "Which?\nA. this\nB. that"
+
+
+def test_strays_go_with_their_split() -> None:
+    strays = [Prompt("a", "oos", "oos_dev"), Prompt("b", "oos", "oos_test")]
+
+    assert out_of_scope(strays, "ood_dev") == strays[:1]
+    assert out_of_scope(strays, "test_id") == strays[1:]
+    assert out_of_scope(strays, "elsewhere") == strays
+
+
+def test_groups_add_up_the_probabilities_of_their_domains() -> None:
+    class Head:
+        domains = ("physics", "biology", "math", "law")
+
+        def predict_proba(self, vectors: object) -> NDArray[np.float64]:
+            return np.array([[0.3, 0.2, 0.3, 0.2]])
+
+        def familiarity(self, vectors: object) -> NDArray[np.float64]:
+            return np.ones(1)
+
+    names, probabilities = merged(Head(), embed(["x"]), ["math", "science"])
+
+    assert list(names) == ["math", "science"]
+    assert probabilities[0] == pytest.approx([0.375, 0.625])
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    confidence = np.array([0.9, 0.9, 0.9, 0.9])
+
+    assert expected_calibration_error(confidence, np.array([True, True, True, False])) == pytest.approx(0.15)
+
+
+def test_our_own_prompts_are_for_fitting_and_cover_every_domain() -> None:
+    prompts = list(own_prompts())
+
+    assert {prompt.domain for prompt in prompts} == set(default_taxonomy().domains)
+    assert {prompt.split for prompt in prompts} == {"train"}
+    assert not any("{}" in prompt.text for prompt in prompts)
+
+
+def test_mmlu_pro_rows_get_the_domain_of_their_category_or_their_source() -> None:
+    row = {"question": "Q?", "options": ["a", "b"], "src": "ori_mmlu-sociology", "split": "train"}
+    rows = [
+        {**row, "category": "law"},
+        {**row, "category": "law"},
+        {**row, "category": "other"},
+        {**row, "category": "other", "src": "ori_mmlu-professional_accounting", "split": "dev"},
+        {**row, "category": "law", "split": "holdout"},
+    ]
+
+    assert [(each.text, each.domain, each.split) for each in mmlu_pro_prompts(iter(rows))] == [
+        ("Q?", "law", "train"),
+        ("Q?\nA. a\nB. b", "law", "train"),
+        ("Q?", "law", "train"),
+        ("Q?\nA. a\nB. b", "business", "dev"),
+    ]
+
+
+def test_a_coarse_label_is_used_only_where_it_means_one_domain() -> None:
+    rows = [
+        {"source": "mbpp", "domain": "coding", "role": "train", "text": "Write a function."},
+        {"source": "mmlu", "domain": "science", "role": "train", "text": "What is an ion?"},
+        {"source": "self_instruct_user", "domain": "general", "role": "train", "text": "Write a poem."},
+        {"source": "gsm8k", "domain": "math", "role": "ood_dev", "text": "How many?"},
+        {"source": "clinc150_oos", "domain": "oos", "role": "oos_dev", "text": "eh"},
+    ]
+
+    assert [(each.domain, each.split) for each in public_prompts(iter(rows))] == [
+        ("code", "train"),
+        ("writing", "train"),
+        ("math", "ood_dev"),
+        ("oos", "oos_dev"),
+    ]
