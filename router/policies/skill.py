@@ -37,6 +37,9 @@ class SkillTable:
         self._profiles = profiles
         self._known: dict[tuple[ExpertName, Domain], float] = {}
         self._levels: dict[Domain, float] = {}
+        self._places: dict[ExpertName, dict[Domain, int]] = {}
+        self._means: dict[ExpertName, float] = {}
+        self._tops: dict[Domain, float] = {}
 
     def skill(self, profile: SkillProfile, domain: Domain) -> float:
         """Return the expected share of right answers, 0..1."""
@@ -44,16 +47,14 @@ class SkillTable:
         if key not in self._known:
             measured = self.measured(profile, domain)
             self._known[key] = (
-                self._prior(profile, domain)
-                if measured is None
-                else shrunk(measured, pooled(profile.measured.values()).accuracy)
+                self._prior(profile, domain) if measured is None else shrunk(measured, self._overall(profile))
             )
         return self._known[key]
 
     def measured(self, profile: SkillProfile, domain: Domain) -> Skill | None:
         """Return what was measured in the domain, or in groups and domains that overlap with it."""
-        if domain in profile.measured:
-            return profile.measured[domain]
+        if domain in profile.measured or not profile.measured:
+            return profile.measured.get(domain)
         wanted = set(self._taxonomy.expand([domain]))
         overlapping = [skill for name, skill in profile.measured.items() if wanted & set(self._taxonomy.expand([name]))]
         return pooled(overlapping) if overlapping else None
@@ -62,11 +63,23 @@ class SkillTable:
         """Return in words what the expert's skill in the domain rests on."""
         measured = self.measured(profile, domain)
         if measured is not None:
-            best = all(self.skill(profile, domain) >= self.skill(other, domain) for other in self._profiles)
-            return f"{'best ' if best else ''}measured on {domain} ({measured.accuracy:.2f}, n={measured.count})"
+            best = "best " if self.skill(profile, domain) >= self._best(domain) else ""
+            return f"{best}measured on {domain} ({measured.accuracy:.2f}, n={measured.count})"
         if self._place(profile, domain) is not None:
             return f"declares {domain}" if profile.domains else f"its examples are about this ({domain})"
         return "generalist" if self._is_generalist(profile) else f"does not declare {domain}"
+
+    def _overall(self, profile: SkillProfile) -> float:
+        """Return the expert's accuracy over all it was measured on."""
+        if profile.expert not in self._means:
+            self._means[profile.expert] = pooled(profile.measured.values()).accuracy
+        return self._means[profile.expert]
+
+    def _best(self, domain: Domain) -> float:
+        """Return the highest skill of any registered expert in the domain."""
+        if domain not in self._tops:
+            self._tops[domain] = max(self.skill(each, domain) for each in self._profiles)
+        return self._tops[domain]
 
     def _prior(self, profile: SkillProfile, domain: Domain) -> float:
         if domain not in self._levels:
@@ -81,12 +94,25 @@ class SkillTable:
         return GENERALIST_GAIN if self._is_generalist(profile) else UNDECLARED_GAIN
 
     def _place(self, profile: SkillProfile, domain: Domain) -> int | None:
-        """Return the place of the domain among those the expert declares, 0 first; None when it does not."""
-        wanted = set(self._taxonomy.expand([domain]))
-        for place, name in enumerate(profile.domains or (profile.expert,)):
-            if name == domain or wanted <= set(self._taxonomy.expand([name])):
-                return place
-        return None
+        """Return the place of the domain among those the expert declares, 0 first; None when it does not.
+
+        A group is declared by its name, or by naming all its domains.
+        """
+        places = self._declared(profile)
+        if domain in places or domain not in self._taxonomy.groups:
+            return places.get(domain)
+        members = [places.get(name, -1) for name in self._taxonomy.expand([domain])]
+        return min(members) if min(members) >= 0 else None
+
+    def _declared(self, profile: SkillProfile) -> dict[Domain, int]:
+        """Return every domain that the expert's declared names mean, with the place of the first such name."""
+        if profile.expert not in self._places:
+            places: dict[Domain, int] = {}
+            for place, name in enumerate(profile.domains or (profile.expert,)):
+                for domain in (name, *self._taxonomy.expand([name])):
+                    places.setdefault(domain, place)
+            self._places[profile.expert] = places
+        return self._places[profile.expert]
 
     def _is_generalist(self, profile: SkillProfile) -> bool:
         return profile.expert == self._default or not (profile.domains or profile.examples)
