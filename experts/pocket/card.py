@@ -93,7 +93,7 @@ def _tasks(by_task: Mapping[str, Mapping[str, float]]) -> str:
     return f"## Each specialist by task\n\n{_table(['domain', 'task', 'accuracy'], rows)}"
 
 
-def _training(training: Mapping[str, Mapping[str, Any]]) -> str:
+def _training(training: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     rows = [
         [
             f"`{stage}`",
@@ -105,7 +105,8 @@ def _training(training: Mapping[str, Mapping[str, Any]]) -> str:
             str(note["seed"]),
             note["hardware"],
         ]
-        for stage, note in training.items()
+        for stage, rounds in training.items()
+        for note in rounds
     ]
     heads = ["stage", "tokens", "examples", "steps", "minutes", "final loss", "seed", "hardware"]
     return (

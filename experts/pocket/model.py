@@ -56,6 +56,15 @@ def with_new_adapter(base: LlamaForCausalLM, seed: int) -> PeftModel:
     )
     adapted = get_peft_model(base, config)
     assert isinstance(adapted, PeftModel)
+    return _joining(adapted)
+
+
+def with_trained_adapter(base: LlamaForCausalLM, folder: Path) -> PeftModel:
+    """Return the base with an adapter from disk, to be trained further."""
+    return _joining(PeftModel.from_pretrained(base, folder, is_trainable=True, autocast_adapter_dtype=True))
+
+
+def _joining(adapted: PeftModel) -> PeftModel:
     for layer in adapted.modules():
         if isinstance(layer, LoraLinear):
             layer.forward = MethodType(_joined, layer)

@@ -1,7 +1,8 @@
 """Train the pocket experts: first the base on every domain, then one LoRA adapter a domain, then the fuser.
 
-    python -m experts.pocket.train                        # whatever is missing
-    python -m experts.pocket.train --stage math --again   # one stage anew
+    python -m experts.pocket.train                         # whatever is missing
+    python -m experts.pocket.train --stage math --again    # one stage anew
+    python -m experts.pocket.train --stage math --further  # another round, from the adapter on disk
 
 A stage that is already on disk is kept, so an interrupted run goes on where it stopped.
 """
@@ -14,6 +15,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
@@ -24,7 +26,7 @@ from experts.pocket.chat import build_tokenizer, save_tokenizer
 from experts.pocket.corpus import DomainExercises, Exercises, batches
 from experts.pocket.exam import DOMAINS
 from experts.pocket.learning import Budget, LearningRecord, learn
-from experts.pocket.model import build_base, load_base, with_new_adapter
+from experts.pocket.model import build_base, load_base, with_new_adapter, with_trained_adapter
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ BASE_TOKENS = 2_000_000
 ADAPTER_TOKENS = 1_500_000
 BASE_RATE = 2e-3
 ADAPTER_RATE = 3e-3
+FURTHER_RATE = 2e-3
 TOKENS_PER_BATCH = 1024
 
 
@@ -44,6 +47,7 @@ class Workshop:
     folder: Path
     tokens: int | None
     device: torch.device
+    further: bool = False
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Return the tokenizer that the base stage wrote."""
@@ -58,8 +62,19 @@ class Workshop:
         """Write down what the stage cost, beside its weights."""
         threads = f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores"
         hardware = threads if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
-        note = {**record.as_dict(), "seed": SEED, "hardware": hardware}
-        (self.folder / stage / "training.json").write_text(json.dumps(note, indent=2) + "\n")
+        rounds = self.rounds(stage) if self.further else []
+        rounds.append({**record.as_dict(), "seed": SEED, "hardware": hardware})
+        (self.folder / stage / "training.json").write_text(json.dumps(rounds, indent=2) + "\n")
+
+    def rounds(self, stage: str) -> list[dict[str, Any]]:
+        """Return what each round of the stage cost so far."""
+        path = self.folder / stage / "training.json"
+        rounds: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+        return rounds
+
+    def question_seed(self, stage: str) -> int:
+        """Return a seed whose questions no earlier round of the stage has seen."""
+        return SEED + 1 + (1000 * len(self.rounds(stage)) if self.further else 0)
 
 
 def train_base(workshop: Workshop) -> LearningRecord:
@@ -81,15 +96,17 @@ def train_adapter(workshop: Workshop, stage: str, exercises: Exercises) -> Learn
     """Train one LoRA adapter over the frozen base and save it as vLLM loads it."""
     tokenizer = workshop.tokenizer()
     base = load_base(workshop.folder / "base", torch.float32).to(workshop.device)
-    adapted = with_new_adapter(base, SEED)
+    adapter = workshop.folder / stage
+    adapted = with_trained_adapter(base, adapter) if workshop.further else with_new_adapter(base, SEED)
     supply = batches(tokenizer, exercises, tokens_per_batch=TOKENS_PER_BATCH, seed=SEED)
-    budget = Budget(workshop.tokens or ADAPTER_TOKENS, TOKENS_PER_BATCH, ADAPTER_RATE)
+    rate = FURTHER_RATE if workshop.further else ADAPTER_RATE
+    budget = Budget(workshop.tokens or ADAPTER_TOKENS, TOKENS_PER_BATCH, rate)
     record = learn(adapted, base, supply, budget, tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token)))
     for parameter in adapted.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     adapted.peft_config["default"].base_model_name_or_path = "base"
-    adapted.save_pretrained(workshop.folder / stage)
-    (workshop.folder / stage / "README.md").unlink(missing_ok=True)
+    adapted.save_pretrained(adapter)
+    (adapter / "README.md").unlink(missing_ok=True)
     return record
 
 
@@ -103,7 +120,7 @@ def train_stage(workshop: Workshop, stage: str) -> None:
 
         record = train_adapter(workshop, stage, FusionExercises.from_models(workshop.folder, seed=SEED))
     else:
-        record = train_adapter(workshop, stage, DomainExercises((stage,), seed=SEED + 1))
+        record = train_adapter(workshop, stage, DomainExercises((stage,), seed=workshop.question_seed(stage)))
     workshop.note(stage, record)
     log.info("stage %s done: %s", stage, record)
 
@@ -118,6 +135,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=weights_folder(), help="folder for the weights")
     parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
     parser.add_argument("--again", action="store_true", help="train a stage although it is on disk")
+    parser.add_argument("--further", action="store_true", help="train an adapter on disk for another round")
     parser.add_argument("--tokens", type=int, help="prompt and answer tokens a stage, instead of its own budget")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
@@ -132,9 +150,9 @@ def main() -> None:
     chosen = arguments.device
     if chosen == "auto":
         chosen = "cuda" if torch.cuda.is_available() else "cpu"
-    workshop = Workshop(arguments.out, arguments.tokens, torch.device(chosen))
+    workshop = Workshop(arguments.out, arguments.tokens, torch.device(chosen), arguments.further)
     for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
-        if arguments.again or not workshop.has(stage):
+        if arguments.again or arguments.further or not workshop.has(stage):
             train_stage(workshop, stage)
 
 
