@@ -19,6 +19,7 @@ from router.training import evaluate_head, train_head
 from router.training.evaluate import expected_calibration_error, merged
 from router.training.prepare import mmlu_pro_prompts, own_prompts, public_prompts
 from router.training.prompts import Prompt, of_split, out_of_scope, read_prompts, with_options
+from router.training.simulate import simulate
 from tests.fakes.encoder import embed
 
 ROWS = [
@@ -205,3 +206,13 @@ def test_a_coarse_label_is_used_only_where_it_means_one_domain() -> None:
         ("math", "ood_dev"),
         ("oos", "oos_dev"),
     ]
+
+
+def test_remembering_helps_within_a_topic_and_costs_at_its_change() -> None:
+    turns = {"a": np.array([[0.6, 0.4]] * 3 + [[0.3, 0.7]]), "b": np.array([[0.4, 0.6]] * 3 + [[0.7, 0.3]])}
+
+    keeping = simulate(turns, ("a", "b"), forgetting=0.1, conversations=200)
+    forgetting = simulate(turns, ("a", "b"), forgetting=1.0, conversations=200)
+
+    assert keeping[3] > forgetting[3]
+    assert keeping[4] < forgetting[4]
