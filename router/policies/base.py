@@ -93,7 +93,7 @@ def settle(
             CandidateScore(each.expert, each.score, each.quality, each.expert in names, each.reason) for each in ranked
         ),
         excluded=dict(excluded),
-        fallbacks=fallbacks(ranked, chosen, context.default),
+        fallbacks=fallbacks(ranked, chosen),
         reason=reason,
     )
 
@@ -108,14 +108,13 @@ def _how_many(ranked: Sequence[Scored], query: Query, context: PolicyContext) ->
     return min(cap, int(np.argmax(reached)) + 1) if reached.any() else cap
 
 
-def fallbacks(ranked: Sequence[Scored], chosen: Sequence[Scored], default: ExpertName | None) -> tuple[ExpertName, ...]:
-    """Return who stands in, eligible ones only: the best expert's own list, the next candidates, the default.
+def fallbacks(ranked: Sequence[Scored], chosen: Sequence[Scored]) -> tuple[ExpertName, ...]:
+    """Return who stands in, eligible ones only: the best expert's own list, then the next candidates in their order.
 
-    The default expert comes last: it can always be asked, so better candidates are tried before it.
+    Experts that scored below the default one follow it: a generalist stands in before another field's specialist.
     """
     eligible = {scored.expert for scored in ranked}
     own = [name for name in chosen[0].profile.fallback if name in eligible]
-    following = [scored.expert for scored in ranked if scored.expert != default]
-    last = [default] if default in eligible and default is not None else []
+    following = [scored.expert for scored in ranked]
     taken = {scored.expert for scored in chosen}
-    return tuple(name for name in dict.fromkeys([*own, *following, *last]) if name not in taken)
+    return tuple(name for name in dict.fromkeys([*own, *following]) if name not in taken)

@@ -151,13 +151,13 @@ def test_the_configured_cap_limits_every_request() -> None:
     assert len(chosen(decide({"math": 1.0}, query=query, context=replace(CONTEXT, max_experts=2)))) == 2
 
 
-def test_fallbacks_are_the_experts_own_then_the_next_best_then_the_default() -> None:
+def test_fallbacks_are_the_experts_own_then_the_others_by_quality() -> None:
     math = replace(MATH, fallback=("law", "gone"))
     law = SkillProfile("law", domains=("law",))
 
     decision = decide({"math": 0.9, "physics": 0.1}, math, GENERAL, SCIENCE, law)
 
-    assert decision.fallbacks == ("law", "science", "general")
+    assert decision.fallbacks == ("law", "general", "science")
 
 
 def test_excluded_experts_carry_their_reason() -> None:
