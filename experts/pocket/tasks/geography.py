@@ -105,6 +105,9 @@ COUNTRY = Phrasings(
         "What country has the capital city {capital}?",
         "Tell me which country {capital} is the capital of.",
         "I am travelling to the capital city {capital}. Which country is that in?",
+        "{capital} is the capital city of which country?",
+        "Of which country is {capital} the capital?",
+        "Tell me the country that has the capital {capital}.",
     ),
     heldout=(
         "Which country has the capital city {capital}?",

@@ -180,6 +180,11 @@ NAMED_BY_SYMBOL = Phrasings(
         "Name the chemical element whose symbol is {symbol}.",
         "The symbol {symbol} stands for which chemical element?",
         "Give the name of the chemical element {symbol}.",
+        "Which element of the periodic table has the symbol {symbol}?",
+        "What element does the symbol {symbol} stand for?",
+        "The chemical symbol {symbol} belongs to which element?",
+        "What is the element whose symbol is {symbol} called?",
+        "Tell me what element the symbol {symbol} stands for in the periodic table.",
     ),
     heldout=(
         "Which element has the symbol {symbol} in the periodic table?",
@@ -195,6 +200,11 @@ NAMED_BY_NUMBER = Phrasings(
         "Name the chemical element whose atomic number is {number}.",
         "An atom has {number} protons. Which chemical element is it?",
         "Give the name of the chemical element with {number} protons.",
+        "Which element of the periodic table has the atomic number {number}?",
+        "The atomic number {number} belongs to which chemical element?",
+        "What element has {number} protons in its nucleus?",
+        "Tell me which element has the atomic number {number}.",
+        "What is the name of element number {number} in the periodic table?",
     ),
     heldout=(
         "Which element has the atomic number {number} in the periodic table?",
