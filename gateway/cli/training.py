@@ -65,9 +65,9 @@ def show(split: str, figures: dict[str, Any]) -> None:
     """Print one split's figures."""
     table = Table("figure", split)
     for name, value in figures.items():
-        if isinstance(value, dict):
-            for source, share in value.items():
-                table.add_row(f"{name}: {source}", _number(share))
+        if name == "by_source":
+            for source, found in value.items():
+                table.add_row(f"{source or 'all'} (n={found['n']})", _number(found["accuracy"]))
         else:
             table.add_row(name, _number(value))
     console.print(table)
