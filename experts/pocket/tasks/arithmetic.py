@@ -180,6 +180,10 @@ SUM_STORY = Phrasings(
         "{who} has {a} {things} and {friend} has {b} {things}. How many {things} do they have together?",
         "{who} finds {a} {things} and then finds {b} more. How many {things} is that in total?",
         "There are {a} {things} on a table and {b} {things} in a box. How many {things} are there in total?",
+        "{who} buys {a} {things} on Monday and {b} on Tuesday. How many {things} does {who} have in total?",
+        "{who} had {a} {things} and found {b} more. How many {things} does {who} have?",
+        "{friend} has {a} {things}. {who} gives {friend} {b} more. How many {things} does {friend} have now?",
+        "{who} finds {a} {things} and {friend} finds {b}. How many {things} do they find together?",
     ),
     heldout=(
         "{who} has {a} {things} and finds {b} more. How many {things} does {who} have in total?",
@@ -192,6 +196,10 @@ DIFFERENCE_STORY = Phrasings(
         "{who} had {a} {things} and lost {b} of them. How many {things} does {who} have now?",
         "There are {a} {things} in a box. {who} takes {b} of them away. How many {things} are left in the box?",
         "{who} has {a} {things} and sells {b} of them. How many {things} does {who} have left?",
+        "{who} had {a} {things} and sold {b} of them. How many {things} are left?",
+        "{who} buys {a} {things} and loses {b} of them. How many {things} does {who} still have?",
+        "Of the {a} {things} in a bag, {who} takes {b}. How many {things} are left?",
+        "{who} had {a} {things} and gave {b} of them to {friend}. How many {things} does {who} have left?",
     ),
     heldout=(
         "{who} has {a} {things} and loses {b} of them. How many {things} are left?",
@@ -204,6 +212,10 @@ PRODUCT_STORY = Phrasings(
         "{who} buys {b} boxes with {a} {things} each. How many {things} does {who} buy?",
         "{who} collects {a} {things} every day. How many {things} does {who} collect in {b} days?",
         "There are {b} bags with {a} {things} in each bag. How many {things} are there in total?",
+        "{who} has {b} boxes. Each box holds {a} {things}. How many {things} is that in total?",
+        "There are {b} boxes with {a} {things} each. How many {things} are there?",
+        "Each bag holds {a} {things}. {who} buys {b} bags. How many {things} does {who} have?",
+        "{who} has {b} boxes with {a} {things} each. How many {things} does {who} have?",
     ),
     heldout=(
         "{who} has {b} bags with {a} {things} each. How many {things} does {who} have in total?",
