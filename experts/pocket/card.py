@@ -31,7 +31,7 @@ the facts (countries, elements, word forms) are small tables beside it.
 
 | model | learned from | tasks |
 |---|---|---|
-| `base` | all five domains in equal parts | the generalist |
+| `base` | questions of all five domains in turn | the generalist |
 | `math` | math | sums, differences, products by one digit, percentages, linear equations, short stories |
 | `code` | code | one-line Python functions from a description; graded by running them |
 | `science` | science | symbol, number, group and period of the elements; unit conversions |
@@ -44,6 +44,17 @@ FENCES = """\
 Held-out questions share no phrasing with training, and no operands wherever a rule can work the answer out: numbers,
 parameters of a function, words that inflect by rule. Memorised facts (a capital, a symbol, an irregular verb) are held
 out by wording alone.
+"""
+
+
+COSTS = """\
+Tokens count prompts and answers, padding not; the loss is on the answers alone. Each row is one round; a further round
+goes on from the one before with fresh questions, and more phrasings where that one showed too few. Minutes are wall
+time beside other work on the same machine, without a GPU. The budgets are not equal: arithmetic took the longest, and
+a base that spent as much on the mixture would come closer on the memorised facts.
+
+    python -m experts.pocket.train --again   # trains everything anew, one round each
+    python -m experts.pocket.evaluate        # measures it and writes figures.json and this card
 """
 
 
@@ -109,14 +120,7 @@ def _training(training: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         for note in rounds
     ]
     heads = ["stage", "tokens", "examples", "steps", "minutes", "final loss", "seed", "hardware"]
-    return (
-        f"## Training\n\n{_table(heads, rows)}\n"
-        "Tokens count prompts and answers, padding not; the loss is on the answers alone. The base spends on five\n"
-        "domains together what each specialist spends on its own. Minutes are wall time beside other\n"
-        "work on the same machine.\n\n"
-        "    python -m experts.pocket.train --again   # trains everything anew\n"
-        "    python -m experts.pocket.evaluate        # measures it and writes figures.json and this card\n"
-    )
+    return f"## Training\n\n{_table(heads, rows)}\n{COSTS}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
