@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from experts.pocket.corpus import Conversation
 
 ROWS = 256
-LONGEST_ANSWER = 160
+LONGEST_ANSWER = 112
 
 
 def answers(
