@@ -83,11 +83,14 @@ CODAS = (
     "rry",
 )
 
+LINKS = ("", "l", "n", "r", "s", "m")
+
 Rule = Callable[[str], Inflected]
 
 
 def _made_up(random: Random) -> str:
-    word = random.choice(ONSETS) + random.choice(NUCLEI) + random.choice(CODAS)
+    syllables = [random.choice(ONSETS) + random.choice(NUCLEI) for _ in range(random.randint(1, 2))]
+    word = random.choice(LINKS).join(syllables) + random.choice(CODAS)
     return _made_up(random) if word in known_words() else word
 
 
@@ -99,7 +102,7 @@ def _form(kind: str, relation: str, rule: Rule) -> Callable[[Random], Problem]:
         if random.random() < min(0.4, len(exceptions) / 100):
             chosen = random.choice(exceptions)
             return _exception(kind, relation, chosen.word, chosen.form)
-        if random.random() < 0.6:
+        if random.random() < 0.5:
             return _regular(kind, relation, random.choice(regular_words(kind)), rule)
         return _regular(f"made-up {kind}", relation, _made_up(random), rule)
 
