@@ -19,7 +19,7 @@ from experts.pocket.sitting import MODELS, load_model, load_tokenizer, sit
 
 log = logging.getLogger(__name__)
 
-SAMPLED_PER_DOMAIN = 150
+SAMPLED_PER_DOMAIN = 100
 MADE_UP = 0.5
 LONGEST_PANEL = 1200
 """Characters of a panel's system message beyond which it is left out: long ones teach little for their tokens."""
