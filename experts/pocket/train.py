@@ -118,7 +118,9 @@ def train_stage(workshop: Workshop, stage: str) -> None:
     elif stage == "fuser":
         from experts.pocket.fusing import FusionExercises
 
-        record = train_adapter(workshop, stage, FusionExercises.from_models(workshop.folder, seed=SEED))
+        record = train_adapter(
+            workshop, stage, FusionExercises.from_models(workshop.folder, seed=workshop.question_seed(stage))
+        )
     else:
         record = train_adapter(workshop, stage, DomainExercises((stage,), seed=workshop.question_seed(stage)))
     workshop.note(stage, record)
