@@ -18,7 +18,7 @@ tags: [consilium, pocket-experts, lora]
 
 Very small language models that ship with Consilium, so that routing, serving and fusion can be tried and measured end
 to end without a download. One Llama-architecture base ({parameters} parameters: 4 layers, width 192, 6 heads of 32,
-tied embeddings, context 1024, vocabulary {vocabulary}) and six LoRA adapters of rank 64 on every linear layer, all
+tied embeddings, context 1024, vocabulary {vocabulary}) and seven LoRA adapters of rank 64 on every linear layer, all
 bfloat16.
 
 **For:** trying, testing and benchmarking the gateway. **Not for:** answering anything that matters. They know the tasks
@@ -31,7 +31,8 @@ the facts (countries, elements, word forms) are small tables beside it.
 
 | model | learned from | tasks |
 |---|---|---|
-| `base` | questions of all five domains in turn | the generalist |
+| `base` | questions of all five domains in turn | the generalist; every adapter stands on it |
+| `generalist` | questions of all five domains in turn | the control: as many tokens as the dearest specialist |
 | `math` | math | sums, differences, products by one digit, percentages, linear equations, short stories |
 | `code` | code | one-line Python functions from a description; graded by running them |
 | `science` | science | symbol, number, group and period of the elements; unit conversions |
@@ -50,8 +51,9 @@ out by wording alone.
 COSTS = """\
 Tokens count prompts and answers, padding not; the loss is on the answers alone. Each row is one round; a further round
 goes on from the one before with fresh questions, and more phrasings where that one showed too few. Minutes are wall
-time beside other work on the same machine, without a GPU. The budgets are not equal: arithmetic took the longest, and
-a base that spent as much on the mixture would come closer on the memorised facts.
+time beside other work on the same machine, without a GPU. The budgets are not equal: a specialist was
+trained until it was good, arithmetic longest. Where one took more than the base, `generalist` is the fair comparison:
+base and generalist together spent as many tokens on the mixture as the dearest specialist on its domain.
 
     python -m experts.pocket.train --again   # trains everything anew, one round each
     python -m experts.pocket.evaluate        # measures it and writes figures.json and this card

@@ -13,15 +13,15 @@ from random import Random
 
 from experts.pocket.corpus import Conversation
 from experts.pocket.exam import DOMAINS, generate, stream
-from experts.pocket.panels import Panel, draw_panel
+from experts.pocket.panels import PANELISTS, Panel, draw_panel
 from experts.pocket.question import PocketQuestion
-from experts.pocket.sitting import MODELS, load_model, load_tokenizer, sit
+from experts.pocket.sitting import load_model, load_tokenizer, sit
 
 log = logging.getLogger(__name__)
 
-SAMPLED_PER_DOMAIN = 100
+SAMPLED_PER_DOMAIN = 60
 MADE_UP = 0.5
-LONGEST_PANEL = 1200
+LONGEST_PANEL = 900
 """Characters of a panel's system message beyond which it is left out: long ones teach little for their tokens."""
 
 Replies = dict[str, tuple[str, bool]]
@@ -56,10 +56,10 @@ class FusionExercises:
 
 
 def replies_to(questions: Sequence[PocketQuestion], folder: Path) -> list[tuple[PocketQuestion, Replies]]:
-    """Return every model's graded answer to every question."""
+    """Return every panelist's graded answer to every question."""
     tokenizer = load_tokenizer(folder)
     replies: list[Replies] = [{} for _ in questions]
-    for name in MODELS:
+    for name in PANELISTS:
         sitting = sit(load_model(folder, name), tokenizer, questions)
         log.info("%s answered %d questions, %.3f right", name, len(questions), sitting.accuracy)
         for reply, answer, right in zip(replies, sitting.answers, sitting.right, strict=True):

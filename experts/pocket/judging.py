@@ -10,7 +10,7 @@ from random import Random
 from experts.pocket.answering import answers
 from experts.pocket.exam import DOMAINS
 from experts.pocket.grading import grade
-from experts.pocket.panels import Opinion, Panel, draw_panel
+from experts.pocket.panels import PANELISTS, Opinion, Panel, draw_panel
 from experts.pocket.sitting import Sitting, load_model, load_tokenizer
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,8 @@ def held_out_panels(sittings: dict[str, dict[str, Sitting]]) -> list[Panel]:
     panels = []
     for domain in DOMAINS:
         for index, question in enumerate(sittings["base"][domain].questions):
-            replies = {name: (row[domain].answers[index], row[domain].right[index]) for name, row in sittings.items()}
+            rows = {name: sittings[name][domain] for name in PANELISTS}
+            replies = {name: (row.answers[index], row.right[index]) for name, row in rows.items()}
             panels.append(draw_panel(question, replies, random))
     return panels
 

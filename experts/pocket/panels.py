@@ -13,8 +13,12 @@ from random import Random
 
 from experts.fusion_prompt import fusion_instructions
 from experts.pocket.corpus import Conversation
+from experts.pocket.exam import DOMAINS
 from experts.pocket.grading import final_answer, python_block
 from experts.pocket.question import PocketQuestion
+
+PANELISTS = ("base", *DOMAINS)
+"""Who may sit on a panel."""
 
 LEADS = 0.75
 INCLUDED = 0.9

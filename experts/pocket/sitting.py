@@ -16,7 +16,7 @@ from experts.pocket.grading import grade
 from experts.pocket.model import load_adapter, load_base
 from experts.pocket.question import PocketQuestion
 
-MODELS = ("base", *DOMAINS)
+MODELS = ("base", "generalist", *DOMAINS)
 """The models that answer questions; the fuser only judges."""
 
 

@@ -1,4 +1,7 @@
-"""Train the pocket experts: first the base on every domain, then one LoRA adapter a domain, then the fuser.
+"""Train the pocket experts: the base on every domain, one LoRA adapter a domain, a generalist one, the fuser.
+
+The generalist is the control: an adapter on the mixture of all domains, so that base and generalist together have
+spent as many tokens on the mixture as the most expensive specialist has on its domain.
 
     python -m experts.pocket.train                         # whatever is missing
     python -m experts.pocket.train --stage math --again    # one stage anew
@@ -30,7 +33,7 @@ from experts.pocket.model import build_base, load_base, with_new_adapter, with_t
 
 log = logging.getLogger(__name__)
 
-STAGES = ("base", *DOMAINS, "fuser")
+STAGES = ("base", *DOMAINS, "generalist", "fuser")
 SEED = 7
 BASE_TOKENS = 2_000_000
 ADAPTER_TOKENS = 1_500_000
@@ -72,6 +75,12 @@ class Workshop:
         rounds: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
         return rounds
 
+    def start_of(self, stage: str) -> Path | None:
+        """Return the adapter a stage goes on from, if any: its own, or the generalist's for the fuser."""
+        if self.further:
+            return self.folder / stage
+        return self.folder / "generalist" if stage == "fuser" else None
+
     def question_seed(self, stage: str) -> int:
         """Return a seed whose questions no earlier round of the stage has seen."""
         return SEED + 1 + (1000 * len(self.rounds(stage)) if self.further else 0)
@@ -97,9 +106,11 @@ def train_adapter(workshop: Workshop, stage: str, exercises: Exercises) -> Learn
     tokenizer = workshop.tokenizer()
     base = load_base(workshop.folder / "base", torch.float32).to(workshop.device)
     adapter = workshop.folder / stage
-    adapted = with_trained_adapter(base, adapter) if workshop.further else with_new_adapter(base, SEED)
-    supply = batches(tokenizer, exercises, tokens_per_batch=TOKENS_PER_BATCH, seed=SEED)
-    rate = FURTHER_RATE if workshop.further else ADAPTER_RATE
+    start = workshop.start_of(stage)
+    adapted = with_trained_adapter(base, start) if start else with_new_adapter(base, SEED)
+    whole = stage == "fuser"
+    supply = batches(tokenizer, exercises, tokens_per_batch=TOKENS_PER_BATCH, seed=SEED, whole=whole)
+    rate = FURTHER_RATE if start else ADAPTER_RATE
     budget = Budget(workshop.tokens or ADAPTER_TOKENS, TOKENS_PER_BATCH, rate)
     record = learn(adapted, base, supply, budget, tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token)))
     for parameter in adapted.parameters():
@@ -122,7 +133,8 @@ def train_stage(workshop: Workshop, stage: str) -> None:
             workshop, stage, FusionExercises.from_models(workshop.folder, seed=workshop.question_seed(stage))
         )
     else:
-        record = train_adapter(workshop, stage, DomainExercises((stage,), seed=workshop.question_seed(stage)))
+        subjects = DOMAINS if stage == "generalist" else (stage,)
+        record = train_adapter(workshop, stage, DomainExercises(subjects, seed=workshop.question_seed(stage)))
     workshop.note(stage, record)
     log.info("stage %s done: %s", stage, record)
 
