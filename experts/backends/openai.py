@@ -47,9 +47,7 @@ class OpenAIBackend:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def stream(
-        self, expert: Expert, replica: Replica, call: ExpertCall
-    ) -> AsyncGenerator[AnswerChunk, None]:
+    async def stream(self, expert: Expert, replica: Replica, call: ExpertCall) -> AsyncGenerator[AnswerChunk, None]:
         """Yield the answer's chunks; see `Backend.stream`."""
         content = orjson.dumps(self.request_body(expert, call))
         url = f"{replica.base_url}/chat/completions"

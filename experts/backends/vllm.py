@@ -23,8 +23,6 @@ class VllmBackend(OpenAIBackend):
         """Return when the model process is alive and the server lists the expert's model."""
         root = replica.base_url.removesuffix("/v1")
         async with translated(expert.name):
-            response = await self._client.get(
-                f"{root}/health", headers=headers(replica), timeout=PROBE_TIMEOUT_SECONDS
-            )
+            response = await self._client.get(f"{root}/health", headers=headers(replica), timeout=PROBE_TIMEOUT_SECONDS)
             await raise_for_status(expert.name, response)
         await super().probe(expert, replica)

@@ -115,7 +115,7 @@ async def show_exam(client: httpx.AsyncClient, url: str, per_domain: int) -> boo
     console.print(f"\nExam: {len(paper)} held-out questions, {per_domain} of each domain, to every model.\n")
     table = Table("model", *DOMAINS, "all")
     scores: dict[str, float] = {}
-    for model in ("base", *DOMAINS, "auto"):
+    for model in (*exam.SINGLE_MODELS, "auto"):
         marks = await exam.examine(client, url, model, paper)
         scores[model] = exam.accuracy(marks)
         each = (f"{share:.2f}" for share in exam.by_domain(marks).values())

@@ -15,6 +15,8 @@ from experts.errors import ServiceError
 from experts.pocket import DOMAINS, PocketQuestion, generate, grade
 
 CONCURRENCY = 32
+SINGLE_MODELS = ("base", "generalist", *DOMAINS)
+"""Every pocket expert that answers questions on its own; the fuser only reads others' answers."""
 MAX_TOKENS = 256
 
 

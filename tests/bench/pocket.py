@@ -35,7 +35,7 @@ async def measure(url: str, per_domain: int) -> dict[str, Any]:
     found: dict[str, Any] = {"questions": len(paper), "per_domain": per_domain, "seed": SEED, "models": {}}
     async with make_client() as client:
         await until_ready(client, url)
-        for model in ("base", *DOMAINS, "auto"):
+        for model in (*exam.SINGLE_MODELS, "auto"):
             begun = time.monotonic()
             marks = await exam.examine(client, url, model, paper)
             found["models"][model] = {

@@ -217,6 +217,6 @@ def test_config_commands_check_show_and_describe() -> None:
     shown = consilium("config", "show", "--config", "builtin:pocket")
     schema = consilium("config", "schema")
 
-    assert (0, True) == (good.code, "7 experts" in good.out)
+    assert (0, True) == (good.code, "8 experts" in good.out)
     assert "builtin:pocket/base" in shown.out
     assert "experts" in json.loads(schema.out)["properties"]

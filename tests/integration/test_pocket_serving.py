@@ -125,7 +125,7 @@ def test_a_council_of_real_experts_is_fused(gateway: Gateway, fusion: str) -> No
 def test_every_adapter_shares_the_one_server(gateway: Gateway) -> None:
     models = httpx.get(f"{gateway.url}/v1/models", timeout=10).json()["data"]
 
-    assert {"auto", "council", "base", "fuser", *DOMAINS} == {model["id"] for model in models}
+    assert {"auto", "council", "base", "generalist", "fuser", *DOMAINS} == {model["id"] for model in models}
     assert {"ready"} == {model["state"] for model in models}
     launched = [p for p in gateway.servers() if "vllm.entrypoints.openai.api_server" in p.cmdline()]
     guards = [process for process in launched if "guard" in " ".join(process.cmdline()[:4])]

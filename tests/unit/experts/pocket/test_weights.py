@@ -10,7 +10,7 @@ import pytest
 from experts.pocket import DOMAINS, weights_folder
 
 FOLDER = weights_folder()
-ADAPTERS = (*DOMAINS, "fuser")
+ADAPTERS = (*DOMAINS, "generalist", "fuser")
 
 
 @pytest.fixture(scope="module")
