@@ -98,8 +98,8 @@ def _fusion(fuser: Mapping[str, Any]) -> str:
         f"## Fuser\n\n{_table(heads, rows)}\n"
         "A panel seats two to four of the six models. The question's own specialist is seated nine times in ten and\n"
         "leads by weight three times in four; the rest is chance. One panel in five hides the experts' names.\n\n"
-        "Where the fuser stands below the rules, use it to try the plumbing of fusion and not to answer: copying\n"
-        "digits and letters faithfully over a few hundred tokens is what it has not learned.\n"
+        "It writes the gist of the answer it follows. Where it stands below the rules, use it to try the plumbing of\n"
+        "fusion and not to answer: copying digits and letters over a hundred tokens is what it has not learned.\n"
     )
 
 

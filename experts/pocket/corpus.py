@@ -35,17 +35,12 @@ class Exercises(Protocol):
     def __iter__(self) -> Iterator[tuple[Conversation, str]]: ...
 
 
-def render(
-    tokenizer: PreTrainedTokenizerBase, conversation: Conversation, answer: str, *, whole: bool = False
-) -> Example:
-    """Return the tokens a server would see for this conversation, followed by the answer.
-
-    With `whole`, the conversation is learned too.
-    """
+def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, answer: str) -> Example:
+    """Return the tokens a server would see for this conversation, followed by the answer."""
     text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
     prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
     reply = tokenizer(answer + str(tokenizer.eos_token), add_special_tokens=False)["input_ids"]
-    return Example([*prompt, *reply], 1 if whole else len(prompt))
+    return Example([*prompt, *reply], len(prompt))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +57,12 @@ class DomainExercises:
 
 
 def batches(
-    tokenizer: PreTrainedTokenizerBase, exercises: Exercises, *, tokens_per_batch: int, seed: int, whole: bool = False
+    tokenizer: PreTrainedTokenizerBase, exercises: Exercises, *, tokens_per_batch: int, seed: int
 ) -> Iterator[list[Example]]:
     """Yield batches of examples of similar length, in random order, without end."""
     random, source = Random(seed), iter(exercises)
     while True:
-        pool = [render(tokenizer, conversation, answer, whole=whole) for conversation, answer in islice(source, POOL)]
+        pool = [render(tokenizer, conversation, answer) for conversation, answer in islice(source, POOL)]
         pool.sort(key=lambda example: (len(example.tokens), random.random()))
         cut = list(_cut(pool, tokens_per_batch))
         random.shuffle(cut)

@@ -28,6 +28,7 @@ from experts.pocket import weights_folder
 from experts.pocket.chat import build_tokenizer, save_tokenizer
 from experts.pocket.corpus import DomainExercises, Exercises, batches
 from experts.pocket.exam import DOMAINS
+from experts.pocket.fusing import FusionExercises
 from experts.pocket.learning import Budget, LearningRecord, learn
 from experts.pocket.model import build_base, load_base, with_new_adapter, with_trained_adapter
 
@@ -40,6 +41,7 @@ ADAPTER_TOKENS = 1_500_000
 BASE_RATE = 2e-3
 ADAPTER_RATE = 3e-3
 FURTHER_RATE = 2e-3
+FUSER_RATE = 1.5e-3
 TOKENS_PER_BATCH = 1024
 
 
@@ -108,10 +110,10 @@ def train_adapter(workshop: Workshop, stage: str, exercises: Exercises) -> Learn
     adapter = workshop.folder / stage
     start = workshop.start_of(stage)
     adapted = with_trained_adapter(base, start) if start else with_new_adapter(base, SEED)
-    whole = stage == "fuser"
-    supply = batches(tokenizer, exercises, tokens_per_batch=TOKENS_PER_BATCH, seed=SEED, whole=whole)
-    rate = FURTHER_RATE if start else ADAPTER_RATE
-    budget = Budget(workshop.tokens or ADAPTER_TOKENS, TOKENS_PER_BATCH, rate)
+    # A panel is ten times as long as a question and has as short an answer: more of them make a step.
+    size, usual_rate = (2 * TOKENS_PER_BATCH, FUSER_RATE) if stage == "fuser" else (TOKENS_PER_BATCH, FURTHER_RATE)
+    supply = batches(tokenizer, exercises, tokens_per_batch=size, seed=SEED)
+    budget = Budget(workshop.tokens or ADAPTER_TOKENS, size, usual_rate if start else ADAPTER_RATE)
     record = learn(adapted, base, supply, budget, tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token)))
     for parameter in adapted.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
@@ -127,11 +129,7 @@ def train_stage(workshop: Workshop, stage: str) -> None:
     if stage == "base":
         record = train_base(workshop)
     elif stage == "fuser":
-        from experts.pocket.fusing import FusionExercises
-
-        record = train_adapter(
-            workshop, stage, FusionExercises.from_models(workshop.folder, seed=workshop.question_seed(stage))
-        )
+        record = train_adapter(workshop, stage, FusionExercises(seed=workshop.question_seed(stage)))
     else:
         subjects = DOMAINS if stage == "generalist" else (stage,)
         record = train_adapter(workshop, stage, DomainExercises(subjects, seed=workshop.question_seed(stage)))
