@@ -122,6 +122,9 @@ CONVERT = Phrasings(
         "What is {amount} {from} in {to}?",
         "Change {amount} {from} into {to}.",
         "How many {to} are there in {amount} {from}?",
+        "Give the measurement {amount} {from} in {to}.",
+        "Express a measurement of {amount} {from} in {to}.",
+        "How much are {amount} {from} in {to}?",
     ),
     heldout=(
         "Convert {amount} {from} into {to}.",
@@ -185,6 +188,8 @@ NAMED_BY_SYMBOL = Phrasings(
         "The chemical symbol {symbol} belongs to which element?",
         "What is the element whose symbol is {symbol} called?",
         "Tell me what element the symbol {symbol} stands for in the periodic table.",
+        "The symbol {symbol} belongs to what element?",
+        "The symbol {symbol} is the symbol of what chemical element?",
     ),
     heldout=(
         "Which element has the symbol {symbol} in the periodic table?",
