@@ -24,7 +24,7 @@ experts:
     replicas: [{{base_url: "http://127.0.0.1:{law}/v1"}}]
   - name: base
     replicas: [{{base_url: "http://127.0.0.1:{base}/v1"}}]
-routing: {{default: base}}
+routing: {{default: base, budget_ms: 10000}}
 fusion: {{strategy: vote}}
 """
 
