@@ -78,7 +78,7 @@ def command_line(spec: ServerSpec, environment: VllmEnvironment) -> tuple[list[s
         *("--host", HOST, "--port", str(spec.port)),
         "--disable-uvicorn-access-log",
         *device_args,
-        *_lora_args(spec),
+        *_lora_args(spec, environment),
         *spec.args,
     ]
     return argv, {**_privacy_env(spec), **device_env, **_lora_env(spec), **spec.env}
@@ -112,18 +112,21 @@ def _on_gpu(hardware: Hardware) -> tuple[list[str], dict[str, str]]:
     return args, {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
 
 
-def _lora_args(spec: ServerSpec) -> list[str]:
+def _lora_args(spec: ServerSpec, environment: VllmEnvironment) -> list[str]:
     if not spec.adapters:
         return []
     modules = [
         json.dumps({"name": a.served_name, "path": str(a.folder), "base_model_name": spec.served_name})
         for a in spec.adapters
     ]
+    # vLLM's CPU kernels index adapters by slot and take -1, "no adapter", for the last slot: one more slot than
+    # adapters stays empty, or the base would answer with the last adapter's weights. The GPU kernels skip -1.
     count = len(spec.adapters)
+    slots = min(count, MOST_ADAPTERS_IN_ONE_BATCH) if environment.kind == "gpu" else count + 1
     return [
         "--enable-lora",
         *("--max-lora-rank", str(lora_rank(max(adapter.rank for adapter in spec.adapters)))),
-        *("--max-loras", str(min(count, MOST_ADAPTERS_IN_ONE_BATCH)), "--max-cpu-loras", str(count)),
+        *("--max-loras", str(slots), "--max-cpu-loras", str(max(count, slots))),
         *("--lora-modules", *modules),
     ]
 

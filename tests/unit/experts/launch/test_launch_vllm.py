@@ -77,7 +77,7 @@ def test_adapters_ride_along_under_their_own_names() -> None:
     argv, env = command_line(_spec(adapters=adapters), CPU)
     assert "--enable-lora" in argv
     assert argv[argv.index("--max-lora-rank") + 1] == "16"
-    assert argv[argv.index("--max-loras") + 1] == "2"
+    assert argv[argv.index("--max-loras") + 1] == "3"
     modules = [json.loads(module) for module in argv[argv.index("--lora-modules") + 1 :][:2]]
     assert [(m["name"], m["path"], m["base_model_name"]) for m in modules] == [
         ("tax", "/a/tax", "law"),
@@ -86,9 +86,15 @@ def test_adapters_ride_along_under_their_own_names() -> None:
     assert env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
 
 
-def test_many_adapters_share_eight_places() -> None:
+def test_on_a_cpu_one_slot_stays_empty_so_that_the_base_answers_as_itself() -> None:
     adapters = tuple(Adapter(f"e{n}", f"e{n}", Path("/a"), 8) for n in range(20))
     argv, _ = command_line(_spec(adapters=adapters), CPU)
+    assert argv[argv.index("--max-loras") + 1] == argv[argv.index("--max-cpu-loras") + 1] == "21"
+
+
+def test_many_adapters_share_eight_places_on_a_gpu() -> None:
+    adapters = tuple(Adapter(f"e{n}", f"e{n}", Path("/a"), 8) for n in range(20))
+    argv, _ = command_line(_spec(adapters=adapters), GPU)
     assert argv[argv.index("--max-loras") + 1] == "8"
     assert argv[argv.index("--max-cpu-loras") + 1] == "20"
 
