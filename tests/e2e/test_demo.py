@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 
 import psutil
 import pytest
@@ -16,22 +17,24 @@ from tests.processes import ROOT
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def vllm_servers() -> set[int]:
-    """Return the process ids of every vLLM server or guard on this machine."""
-    found = set()
-    for process in psutil.process_iter(["cmdline"]):
-        command = " ".join(process.info["cmdline"] or ())
-        if "vllm.entrypoints.openai.api_server" in command or "launch/guard.py" in command:
-            found.add(process.pid)
+def left_behind(mark: str) -> list[str]:
+    """Return the commands of processes that still carry our mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("DEMO_TEST_MARK") == mark:
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
     return found
 
 
 def test_the_demo_shows_routed_and_fused_answers_and_that_routing_pays() -> None:
-    before = vllm_servers()
+    mark = uuid.uuid4().hex
     done = subprocess.run(
         [sys.executable, "-m", "gateway", "demo", "--examined", "8"],
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": "200", "DEMO_TEST_MARK": mark},
         capture_output=True,
         text=True,
         timeout=500,
@@ -46,4 +49,4 @@ def test_the_demo_shows_routed_and_fused_answers_and_that_routing_pays() -> None
     gain = re.search(r"against the best single model, \w+ [\d.]+: ([+-][\d.]+)\.", done.stdout)
     assert gain is not None
     assert float(gain[1]) >= 0.2, done.stdout
-    assert set() == vllm_servers() - before
+    assert [] == left_behind(mark)
