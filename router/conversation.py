@@ -141,3 +141,15 @@ def recent(values: NDArray[np.float64], weights: Sequence[float]) -> float:
     for value, weight in zip(values, weights, strict=True):
         level += (float(value) - level) * weight / scale
     return level
+
+
+def blended(vectors: NDArray[np.float32], weights: Sequence[float]) -> NDArray[np.float32]:
+    """Return one unit vector of what the conversation asks now, shape [dimension].
+
+    A turn of full weight replaces what was said before; one that leans on it ("and for n = 5?") only bends it.
+    """
+    scale = max(weights)
+    asked = vectors[0].astype(np.float64)
+    for row, weight in zip(vectors, weights, strict=True):
+        asked += (row - asked) * (weight / scale)
+    return np.asarray(asked / (np.linalg.norm(asked) or 1.0), dtype=np.float32)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from experts.types import Domain, ExpertName, Message
 
 
@@ -51,12 +54,15 @@ class DomainScores:
     """Calibrated probability per domain, summing to 1, and the best one's as `confidence`.
 
     `familiarity` (0..1): how much the query looks like anything the classifier knows; 1 when unknown.
+    `vector`: unit vector of what the conversation asks now, shape [dimension], for policies fitted on the
+    encoder; None when there is no text or no encoder.
     """
 
     scores: Mapping[Domain, float]
     familiarity: float = 1.0
     encode_ms: float = 0.0
     classify_ms: float = 0.0
+    vector: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     @property
     def confidence(self) -> float:

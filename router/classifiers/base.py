@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.types import Domain
-from router.conversation import accumulate, read_turns, recent
+from router.conversation import accumulate, blended, read_turns, recent
 from router.encoder import TextEncoder, Vectors
 from router.types import DomainScores, Query
 
@@ -89,6 +89,7 @@ class EmbeddingClassifier:
             familiarity=min(1.0, max(0.0, familiarity)),
             encode_ms=1000 * (encoded - begun),
             classify_ms=1000 * (time.perf_counter() - encoded),
+            vector=blended(vectors, weights),
         )
 
 

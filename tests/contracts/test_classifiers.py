@@ -63,6 +63,7 @@ async def test_probabilities_sum_to_one_over_the_domains(classifier: Classifier,
     assert sum(scores.scores.values()) == pytest.approx(1.0)
     assert all(np.isfinite(value) and value >= 0 for value in scores.scores.values())
     assert 0 <= scores.familiarity <= 1
+    assert scores.vector is None or pytest.approx(1.0, abs=1e-5) == float(np.linalg.norm(scores.vector))
 
 
 async def test_the_same_question_gets_the_same_scores(classifier: Classifier) -> None:
@@ -107,3 +108,10 @@ async def test_an_expert_registered_later_is_routed_to_without_training(classifi
     decision = POLICIES["profile"].decide(query, scores, experts, PolicyContext(default="general"))
 
     assert decision.assignments[0].expert == "counsel"
+
+
+async def test_a_question_has_the_vector_of_its_text(classifier: Classifier) -> None:
+    scores = await classifier.classify(Query(CONVERSATIONS["a question"]))
+
+    assert scores.vector is not None
+    assert pytest.approx(embed(["What is the derivative of x^2 * sin(x)?"])[0], abs=1e-6) == scores.vector

@@ -11,6 +11,7 @@ from router.conversation import (
     LONGEST_MEMORY,
     WINDOW_CHARACTERS,
     accumulate,
+    blended,
     evidence,
     message_text,
     modalities,
@@ -147,3 +148,18 @@ def test_always_forgetting_reads_the_last_message_alone() -> None:
 def test_familiarity_follows_the_turns_that_say_something() -> None:
     assert recent(np.array([0.9, 0.1]), [1.0, 0.05]) == pytest.approx(0.86)
     assert recent(np.array([0.9, 0.1]), [1.0, 1.0]) == pytest.approx(0.1)
+
+
+def test_the_vector_is_the_last_questions_own_when_it_stands_alone() -> None:
+    vectors = np.eye(3, dtype=np.float32)
+
+    assert [0.0, 0.0, 1.0] == blended(vectors, [0.3, 1.0, 1.0]).tolist()
+
+
+def test_a_leaning_turn_only_bends_the_vector() -> None:
+    vectors = np.eye(2, dtype=np.float32)
+
+    blend = blended(vectors, [1.0, 0.1])
+
+    assert blend[0] > 0.9 > blend[1] > 0.0
+    assert 1.0 == pytest.approx(float(np.linalg.norm(blend)), abs=1e-6)
