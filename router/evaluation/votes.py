@@ -1,0 +1,120 @@
+"""Ask several experts and count: weighted votes over recorded answers, stopping as soon as the rest cannot matter.
+
+Answers are compared as normalised strings and coded once (`code_answers`): equal numbers in a row are equal answers,
+-1 is no answer, which does not vote. A vote weighs the log-odds that the expert is right, against the chance that
+wrong experts agree by luck: what a naive Bayes reading of the answers gives (Nitzan & Paroush 1982). Experts are
+asked in the order of their estimates; asking stops when those not yet asked could no longer overturn the leader, so
+the answer is the one that all k would have given, at fewer calls ("two, then a third on disagreement" is the case of
+three equal weights). Equal tallies go to the answer whose first supporter was asked first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.evaluation.baselines import ranked
+from router.evaluation.runs import Floats, Indices, Run
+
+SILENT = -1
+LEAST_WEIGHT = 0.05
+ASK_ALL = 1e12
+"""A patience that no lead exceeds."""
+_TIE = 1e-9
+
+
+def normalised(answer: Any) -> str:
+    """Return an answer as it is compared: case, spaces, thousands commas, dollar signs, a closing dot go."""
+    text = re.sub(r"\s+", "", str(answer)).lower().strip("$").rstrip(".")
+    text = re.sub(r"(?<=\d),(?=\d{3}(\D|$))", "", text)
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
+
+
+def code_answers(answers: NDArray[np.object_]) -> Indices:
+    """Return answers (n, m) as numbers that are equal in a row where the answers are, SILENT where there is none."""
+    return np.array([_coded(row) for row in answers], dtype=np.int64).reshape(answers.shape)
+
+
+def _coded(row: Iterable[Any]) -> list[int]:
+    places: dict[str, int] = {}
+    texts = ["" if answer is None else normalised(answer) for answer in row]
+    return [places.setdefault(text, len(places)) if text else SILENT for text in texts]
+
+
+def luck(scores: Floats, codes: Indices) -> float:
+    """Return how often two experts that are both wrong give the same answer: what an agreement is worth by chance.
+
+    Pairs of silent experts do not count. One pair more of each kind is imagined, so that it is never 0 or 1.
+    """
+    same, pairs = 1.0, 2.0
+    for first in range(scores.shape[1]):
+        for second in range(first):
+            both = (scores[:, [first, second]] < 0.5).all(axis=1) & (codes[:, [first, second]] != SILENT).all(axis=1)
+            same += float((codes[both, first] == codes[both, second]).sum())
+            pairs += float(both.sum())
+    return same / pairs
+
+
+def vote_weights(estimates: Floats, chance: float) -> Floats:
+    """Return log(p / (1 - p)) - log(chance), at least a little: the weight of a vote by an expert right with p."""
+    p = np.clip(estimates, 0.01, 0.99)
+    weights: Floats = np.maximum(np.log(p / (1 - p)) - np.log(chance), LEAST_WEIGHT)
+    return weights
+
+
+def weighted_vote(
+    scores: Floats,
+    costs: Floats,
+    codes: Indices,
+    estimates: Floats,
+    *,
+    k: int,
+    weights: Floats,
+    patience: float = 1.0,
+) -> Run:
+    """Return the run of asking up to k experts in the order of `estimates`, weighing votes by `weights` (all n, m).
+
+    Asking stops when the leader's lead exceeds `patience` times the weight still to come: 1 never changes the
+    outcome of the whole vote, less asks fewer experts and sometimes answers differently, ASK_ALL always asks all k.
+    """
+    order = ranked(estimates)[:, : min(k, scores.shape[1])]
+    rows = np.arange(len(scores))
+    weight = np.take_along_axis(weights, order, axis=1)
+    tally, quality = np.zeros_like(scores), np.zeros_like(scores)
+    open_, cost, asked = np.ones(len(scores), dtype=bool), np.zeros(len(scores)), np.zeros(len(scores))
+    for turn in range(order.shape[1]):
+        column = order[:, turn]
+        code = codes[rows, column]
+        heard = open_ & (code != SILENT)
+        fresh = heard & (tally[rows, code] == 0)
+        quality[rows[fresh], code[fresh]] = scores[rows[fresh], column[fresh]]
+        tally[rows[heard], code[heard]] += weight[heard, turn] + _TIE * fresh[heard] / (turn + 1)
+        cost = cost + np.where(open_, costs[rows, column], 0.0)
+        asked += open_
+        open_ &= ~_decided(tally, weight[:, turn + 1 :].sum(axis=1) * patience)
+    winner = tally.argmax(axis=1)
+    spoken = tally.max(axis=1) > 0
+    return Run(np.where(spoken, quality[rows, winner], scores[rows, order[:, 0]]), cost, asked, order[:, 0])
+
+
+def _decided(tally: Floats, rest: Floats) -> NDArray[np.bool_]:
+    """Say where the leader is ahead by more than what is still to come."""
+    if tally.shape[1] == 1:
+        return tally[:, 0] > rest
+    leading = np.partition(tally, -2, axis=1)
+    decided: NDArray[np.bool_] = leading[:, -1] - leading[:, -2] > rest + _TIE
+    return decided
+
+
+def majority(scores: Floats, costs: Floats, codes: Indices, estimates: Floats, *, k: int) -> Run:
+    """Return the run of always asking the k best by `estimates`, each with one vote."""
+    return weighted_vote(scores, costs, codes, estimates, k=k, weights=np.ones_like(scores), patience=ASK_ALL)
+
+
+def two_then_third(scores: Floats, costs: Floats, codes: Indices, estimates: Floats) -> Run:
+    """Return the run of asking two experts, and a third only where they disagree; one vote each."""
+    return weighted_vote(scores, costs, codes, estimates, k=3, weights=np.ones_like(scores))
