@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from experts.types import Domain, ExpertName
+
+EVERYWHERE: Domain = "*"
+"""Stands for all domains at once in what was learnt about an expert; no domain is called that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,31 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class ThinkingGain:
+    """What thinking added in one domain: accuracy on minus accuracy off, over the same `count` questions.
+
+    `changed` is the share of those questions whose answer became right or wrong by it.
+    """
+
+    accuracy: float
+    count: int
+    changed: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingSwitch:
+    """How an expert is told to think or not (fields of the request body), and what that brings.
+
+    `token_factor`: how many times as many tokens an answer with thinking takes.
+    """
+
+    on: Mapping[str, Any]
+    off: Mapping[str, Any]
+    gain: Mapping[Domain, ThinkingGain] = field(default_factory=dict)
+    token_factor: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
 class SkillProfile:
     """An expert as the router sees it.
 
@@ -34,11 +63,15 @@ class SkillProfile:
         description: one or two sentences, used for routing until something is measured.
         examples: questions it is for.
         measured: skill per domain, from validation questions; overrides what is declared.
+        output_tokens: mean tokens of its answers, where measured.
+        latency_ms: mean time to a whole answer, where measured; what it really takes now comes with the query.
         context_window: tokens it can read and write together; None when unknown.
         modalities: what it can read ("text", "image", "audio").
         capabilities: "tools", "json_schema", "thinking".
         tags: free labels such as "licence:apache-2.0".
         fallback: experts that stand in for it, in order.
+        thinking: its thinking switch; None when it has none.
+        learned: log odds that feedback has added to its skill, by domain and `EVERYWHERE`; empty before any.
     """
 
     expert: ExpertName
@@ -53,3 +86,11 @@ class SkillProfile:
     capabilities: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     fallback: tuple[ExpertName, ...] = ()
+    output_tokens: float | None = None
+    latency_ms: float | None = None
+    thinking: ThinkingSwitch | None = None
+    learned: Mapping[Domain, float] = field(default_factory=dict)
+
+    def shift(self, domain: Domain) -> float:
+        """Return the log odds that feedback has added to its skill in a domain."""
+        return self.learned.get(domain, 0.0) + self.learned.get(EVERYWHERE, 0.0)

@@ -4,6 +4,8 @@
     declared    a little above what others were measured at in the domain, the first domain most
     neither     well below; the default expert in between, as a generalist
 
+What feedback has taught since is added on top, as log odds (router.learning).
+
 Priors stand on the level of the domain, because an unmeasured expert that declares math should not beat one
 that was measured at 0.45 on hard questions merely by never having been asked.
 """
@@ -15,6 +17,7 @@ from statistics import fmean
 
 from experts.profile import Skill, SkillProfile
 from experts.types import Domain, ExpertName
+from router.learning.offsets import shifted
 from router.taxonomy import Taxonomy
 
 SHRINKAGE = 10.0
@@ -23,6 +26,7 @@ DECLARED_GAIN = 0.2
 DECLARED_STEP = 0.02
 GENERALIST_GAIN = 0.0
 UNDECLARED_GAIN = -0.15
+TOLD = 0.005
 
 
 class SkillTable:
@@ -46,9 +50,8 @@ class SkillTable:
         key = (profile.expert, domain)
         if key not in self._known:
             measured = self.measured(profile, domain)
-            self._known[key] = (
-                self._prior(profile, domain) if measured is None else shrunk(measured, self._overall(profile))
-            )
+            base = self._prior(profile, domain) if measured is None else shrunk(measured, self._overall(profile))
+            self._known[key] = shifted(base, profile.shift(domain))
         return self._known[key]
 
     def measured(self, profile: SkillProfile, domain: Domain) -> Skill | None:
@@ -61,6 +64,10 @@ class SkillTable:
 
     def reason(self, profile: SkillProfile, domain: Domain) -> str:
         """Return in words what the expert's skill in the domain rests on."""
+        learnt = profile.shift(domain)
+        return self._grounds(profile, domain) + (f", feedback {learnt:+.2f} logits" if abs(learnt) >= TOLD else "")
+
+    def _grounds(self, profile: SkillProfile, domain: Domain) -> str:
         measured = self.measured(profile, domain)
         if measured is not None:
             best = "best " if self.skill(profile, domain) >= self._best(domain) else ""
