@@ -7,11 +7,11 @@ reads an expert that is registered over HTTP.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
-from experts.profile import Price, Skill, SkillProfile
+from experts.profile import Price, Skill, SkillProfile, ThinkingGain, ThinkingSwitch
 
 ExpertNameField = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 RESERVED_NAMES = frozenset({"auto", "council"})
@@ -76,6 +76,28 @@ class SkillConfig(Strict):
     count: int = Field(ge=1)
 
 
+class ThinkingGainConfig(Strict):
+    """What thinking added in one domain: accuracy on minus off over the same questions."""
+
+    accuracy: float = Field(ge=-1, le=1)
+    count: int = Field(ge=1)
+    changed: float = Field(default=0.5, gt=0, le=1)
+
+
+class ThinkingConfig(Strict):
+    """An expert's thinking switch: body fields that turn it on and off, and where it was measured to pay."""
+
+    on: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": True}}
+    off: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}}
+    gain: dict[str, ThinkingGainConfig] = {}
+    token_factor: float = Field(default=4, ge=1)
+
+    def switch(self) -> ThinkingSwitch:
+        """Return the switch as the router sees it."""
+        gain = {domain: ThinkingGain(**measured.model_dump()) for domain, measured in self.gain.items()}
+        return ThinkingSwitch(self.on, self.off, gain, self.token_factor)
+
+
 class ExpertConfig(Strict):
     """One expert: who it is, what it is for, and where it runs (replicas, launch or adapter: exactly one).
 
@@ -96,6 +118,9 @@ class ExpertConfig(Strict):
     capabilities: list[Literal["tools", "json_schema", "thinking"]] = []
     price: PriceConfig | None = None
     active_parameters_billions: float | None = Field(default=None, gt=0)
+    output_tokens: float | None = Field(default=None, gt=0)
+    latency_ms: float | None = Field(default=None, gt=0)
+    thinking: ThinkingConfig | None = None
     tags: list[str] = []
     routed: bool = True
     limits: LimitsConfig = LimitsConfig()
@@ -113,6 +138,13 @@ class ExpertConfig(Strict):
         if self.launch and self.backend != "vllm":
             raise ValueError(f"'{self.name}' has launch: only backend: vllm can be started by the gateway")
         return self
+
+    @property
+    def thinking_switch(self) -> ThinkingSwitch | None:
+        """Its thinking switch; the capability alone means the usual chat-template field."""
+        if self.thinking is not None:
+            return self.thinking.switch()
+        return ThinkingConfig().switch() if "thinking" in self.capabilities else None
 
     @property
     def served_model(self) -> str:
@@ -134,6 +166,9 @@ class ExpertConfig(Strict):
             capabilities=frozenset(self.capabilities),
             tags=frozenset(self.tags),
             fallback=tuple(self.fallback),
+            output_tokens=self.output_tokens,
+            latency_ms=self.latency_ms,
+            thinking=self.thinking_switch,
         )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from experts.config import Strict
-from router.policies.objective import Economy
 from router.learning.config import LearningConfig, ShadowConfig, SplitConfig
+from router.policies.objective import Economy
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 

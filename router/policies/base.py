@@ -2,37 +2,28 @@
 
 A policy is pure and sync. It scores every eligible expert on its own, so that leaving some out (not allowed,
 not healthy, too expensive) never changes the order of the rest.
+
+    eligible  hard constraints         policies/eligibility.py
+    score     the policy's own idea    policies/<name>.py
+    weigh     limits, cost, time, thinking, the conversation's expert    policies/weighing.py
+    select    how many, in which stages                                  policies/selection.py
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
-
-import numpy as np
 
 from experts.profile import SkillProfile
 from experts.types import ExpertName
-from router.taxonomy import Taxonomy
+from router.errors import NoEligibleExpert
+from router.policies.candidates import PolicyContext, Scored
+from router.policies.objective import COST_WORTH, balance, cost_share
+from router.policies.selection import how_many, needs, stages_for, worth_asking
+from router.policies.weighing import Arm, arranged, weigh
 from router.types import Assignment, CandidateScore, DomainScores, Query, RoutingDecision
 
-
-@dataclass(frozen=True, slots=True)
-class PolicyContext:
-    """What every policy may know besides the query.
-
-    Args:
-        default: the generalist that answers when in doubt.
-        fallback_confidence: how probable it must be that the chosen expert beats the default one.
-        max_experts: most assignments of any decision.
-        taxonomy: what the groups' names mean.
-    """
-
-    default: ExpertName | None = None
-    fallback_confidence: float = 0.0
-    max_experts: int = 3
-    taxonomy: Taxonomy = field(default_factory=Taxonomy)
+__all__ = ["Policy", "PolicyContext", "Scored", "decision_for", "settle", "weighed"]
 
 
 class Policy(Protocol):
@@ -55,21 +46,6 @@ class Policy(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """An eligible expert and what the policy thinks of it; weights are odds that need not sum to 1."""
-
-    profile: SkillProfile
-    score: float
-    weight: float
-    reason: str
-    quality: float | None = None
-
-    @property
-    def expert(self) -> ExpertName:
-        return self.profile.expert
-
-
 def settle(
     ranked: Sequence[Scored],
     query: Query,
@@ -79,42 +55,152 @@ def settle(
     scores: DomainScores,
     excluded: Mapping[ExpertName, str],
     reason: str,
+    pinned: ExpertName | None = None,
+    bar: float | None = None,
 ) -> RoutingDecision:
-    """Return the decision that takes the first of `ranked` (best first, never empty)."""
-    chosen = ranked[: _how_many(ranked, query, context)]
-    total = sum(scored.weight for scored in chosen)
-    names = {scored.expert for scored in chosen}
-    return RoutingDecision(
-        assignments=tuple(Assignment(scored.expert, scored.weight / total) for scored in chosen),
+    """Return the decision for `ranked` (best first, never empty), weighed by the query's objective.
+
+    Args:
+        reason: why the first of `ranked` is; replaced where cost, limits or the conversation put another first.
+        pinned: who answers first whatever its cost, if it is within the limits (the default expert, in doubt).
+        bar: the score of the best registered expert, eligible or not: what "acceptable" is measured by.
+
+    Raises:
+        NoEligibleExpert: nobody is within the query's limits.
+    """
+    arms, excluded = weighed(ranked, query, scores, context, excluded, bar)
+    ordered, staying = arranged(arms, query, scores, context, policy=policy, pinned=pinned)
+    chosen = _chosen(ordered, query, context)
+    if len(chosen) == 1 and ordered[0].expert != ranked[0].expert:
+        reason = _other_reason(ordered[0], staying, query, scores, context)
+    return decision_for(
+        chosen,
+        ordered,
         policy=policy,
-        confidence=scores.confidence,
-        domains=dict(scores.ranked()),
-        candidates=tuple(
-            CandidateScore(each.expert, each.score, each.quality, each.expert in names, each.reason) for each in ranked
-        ),
-        excluded=dict(excluded),
-        fallbacks=fallbacks(ranked, chosen),
+        scores=scores,
+        excluded=excluded,
         reason=reason,
+        stages=_stages(chosen, query),
     )
 
 
-def _how_many(ranked: Sequence[Scored], query: Query, context: PolicyContext) -> int:
-    """Return how many experts are taken: the query's cap, or fewer once `top_p` of all weight is reached."""
-    cap = max(1, min(query.max_experts, context.max_experts, len(ranked)))
-    if query.top_p is None:
-        return cap
-    weights = np.array([scored.weight for scored in ranked])
-    reached = np.cumsum(weights / weights.sum()) >= query.top_p - 1e-9
-    return min(cap, int(np.argmax(reached)) + 1) if reached.any() else cap
+def weighed(
+    ranked: Sequence[Scored],
+    query: Query,
+    scores: DomainScores,
+    context: PolicyContext,
+    excluded: Mapping[ExpertName, str],
+    bar: float | None = None,
+) -> tuple[list[Arm], dict[ExpertName, str]]:
+    """Return the candidates within the limits by what they are worth, and every other expert's reason.
+
+    Raises:
+        NoEligibleExpert: nobody is within the query's limits.
+    """
+    try:
+        arms, over = weigh(ranked, query, scores, context, bar)
+    except NoEligibleExpert as error:
+        raise NoEligibleExpert({**excluded, **error.excluded}) from None
+    return arms, {**excluded, **over}
 
 
-def fallbacks(ranked: Sequence[Scored], chosen: Sequence[Scored]) -> tuple[ExpertName, ...]:
-    """Return who stands in, eligible ones only: the best expert's own list, then the next candidates in their order.
+def decision_for(
+    chosen: Sequence[Arm],
+    ordered: Sequence[Arm],
+    *,
+    policy: str,
+    scores: DomainScores,
+    excluded: Mapping[ExpertName, str],
+    reason: str,
+    stages: tuple[int, ...] = (),
+    fusion: str | None = None,
+) -> RoutingDecision:
+    """Return the decision that asks `chosen`, in that order, of all the candidates `ordered`."""
+    total = sum(arm.scored.weight for arm in chosen)
+    costs = [arm.cost_usd for arm in chosen if arm.cost_usd is not None]
+    return RoutingDecision(
+        assignments=tuple(Assignment(arm.expert, arm.scored.weight / total, arm.mode.thinking) for arm in chosen),
+        policy=policy,
+        confidence=scores.confidence,
+        domains=dict(scores.ranked()),
+        candidates=_candidates(chosen, ordered),
+        excluded=dict(excluded),
+        fallbacks=fallbacks(ordered, chosen),
+        skills=scores.skills,
+        thinking=chosen[0].mode.thinking,
+        reason=f"{reason}; {scores.note}" if scores.note else reason,
+        stages=stages,
+        fusion=fusion,
+        cost_usd=sum(costs) if len(costs) == len(chosen) else None,
+        difficulty=scores.difficulty,
+    )
+
+
+def fallbacks(ordered: Sequence[Arm], chosen: Sequence[Arm]) -> tuple[ExpertName, ...]:
+    """Return who stands in, candidates only: the best expert's own list, then the others in their order.
 
     Experts that scored below the default one follow it: a generalist stands in before another field's specialist.
     """
-    eligible = {scored.expert for scored in ranked}
-    own = [name for name in chosen[0].profile.fallback if name in eligible]
-    following = [scored.expert for scored in ranked]
-    taken = {scored.expert for scored in chosen}
-    return tuple(name for name in dict.fromkeys([*own, *following]) if name not in taken)
+    candidates = {arm.expert for arm in ordered}
+    own = [name for name in chosen[0].scored.profile.fallback if name in candidates]
+    taken = {arm.expert for arm in chosen}
+    return tuple(name for name in dict.fromkeys([*own, *(arm.expert for arm in ordered)]) if name not in taken)
+
+
+def _candidates(chosen: Sequence[Arm], ordered: Sequence[Arm]) -> tuple[CandidateScore, ...]:
+    names = {arm.expert for arm in chosen}
+    everybody = sum(arm.scored.weight for arm in ordered)
+    return tuple(
+        CandidateScore(
+            expert := arm.scored.profile.expert,
+            arm.score,
+            arm.quality,
+            expert in names,
+            arm.scored.reason,
+            arm.cost_usd,
+            arm.latency_ms,
+            arm.scored.weight / everybody,
+        )
+        for arm in ordered
+    )
+
+
+def _chosen(ordered: Sequence[Arm], query: Query, context: PolicyContext) -> list[Arm]:
+    """Return the first candidates, as many as are wanted, affordable together and worth their cost."""
+    cap = max(1, min(query.max_experts, context.max_experts, len(ordered)))
+    if cap == 1:
+        return [ordered[0]]
+    weights = [arm.scored.weight for arm in ordered]
+    wanted = how_many(weights, cap, query.top_p)
+    need = needs(weights, wanted)
+    c, left = balance(query, context.economy), query.objective.max_cost_usd
+    chosen, spent = [ordered[0]], ordered[0].cost_usd or 0.0
+    for arm, needed in zip(ordered[1:wanted], need, strict=True):
+        share = cost_share(arm.cost_usd, query, context.economy)
+        affordable = left is None or spent + (arm.cost_usd or 0.0) <= left
+        if affordable and worth_asking(float(needed), share, c, COST_WORTH):
+            chosen.append(arm)
+            spent += arm.cost_usd or 0.0
+    return sorted(chosen, key=lambda arm: -arm.scored.weight)
+
+
+def _stages(chosen: Sequence[Arm], query: Query) -> tuple[int, ...]:
+    """Return the stages of a lazy vote, where the time for one after the other is there."""
+    stages = stages_for(len(chosen), query.staged)
+    limit = query.objective.max_latency_ms
+    if limit is None or not stages:
+        return stages
+    known = [arm.latency_ms or 0.0 for arm in chosen]
+    return stages if max(known[:2]) + sum(known[2:]) <= limit else ()
+
+
+def _other_reason(
+    arm: Arm, staying: ExpertName | None, query: Query, scores: DomainScores, context: PolicyContext
+) -> str:
+    """Return why somebody else than the policy's first choice answers."""
+    if arm.expert == staying:
+        about = f" ({scores.topic})" if scores.topic else ""
+        return f"{arm.expert} stays while the conversation's topic{about} does"
+    c = balance(query, context.economy)
+    worth = f", worth most at cost_quality {c:.2f}" if c < 1 else ""
+    return f"{arm.expert}: {arm.scored.reason}{worth}"

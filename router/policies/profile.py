@@ -20,6 +20,7 @@ from experts.profile import SkillProfile
 from experts.types import Domain
 from router.policies.base import PolicyContext, Scored, settle
 from router.policies.eligibility import eligible
+from router.policies.objective import balance
 from router.policies.skill import SkillTable
 from router.types import DomainScores, Query, RoutingDecision
 
@@ -62,7 +63,22 @@ class ProfilePolicy:
             scores=scores,
             excluded=excluded,
             reason=doubt or f"{ranked[0].expert}: {ranked[0].reason}",
+            pinned=None if doubt is None else ranked[0].expert,
+            bar=self._bar(profiles, scores, table, query, context),
         )
+
+    def _bar(
+        self,
+        profiles: Sequence[SkillProfile],
+        scores: DomainScores,
+        table: SkillTable,
+        query: Query,
+        context: PolicyContext,
+    ) -> float | None:
+        """Return the best registered expert's expected quality, where cost counts and it is needed."""
+        if balance(query, context.economy) >= 1:
+            return None
+        return max(expected_quality(profile, scores.scores, table) for profile in profiles)
 
     def _rank(self, candidates: Sequence[SkillProfile], scores: DomainScores, table: SkillTable) -> list[Scored]:
         """Return the candidates by expected quality, best first; ties go to who was registered first."""

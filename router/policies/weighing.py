@@ -1,0 +1,147 @@
+"""From what a policy thinks of each expert to what asking it is worth: limits, cost, time, thinking, conversation.
+
+Every candidate is weighed on its own, so that leaving one out never changes the order of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from experts.types import ExpertName
+from router.errors import NoEligibleExpert
+from router.policies.candidates import PolicyContext, Scored
+from router.policies.objective import balance, cost_share, expected_cost, expected_latency, over_limit, utility
+from router.policies.thinking import Mode, modes
+from router.types import DomainScores, Query
+
+UNACCEPTABLE = 2.0
+"""Taken off the score of an expert below the acceptable quality: more than any utility spans."""
+
+
+class Arm(NamedTuple):
+    """A candidate in the mode that is worth most, within the request's limits."""
+
+    scored: Scored
+    mode: Mode
+    score: float
+    cost_usd: float | None
+    latency_ms: float | None
+
+    @property
+    def expert(self) -> ExpertName:
+        return self.scored.profile.expert
+
+    @property
+    def quality(self) -> float | None:
+        return None if self.scored.quality is None else min(1.0, self.scored.quality + self.mode.gain)
+
+
+def weigh(
+    ranked: Sequence[Scored], query: Query, scores: DomainScores, context: PolicyContext, bar: float | None
+) -> tuple[list[Arm], dict[ExpertName, str]]:
+    """Return the candidates within the request's limits, best first, and why the others are not.
+
+    The policy's own order stays unless cost, time or thinking counts. `bar` is the best registered expert's
+    score; without it the best candidate's.
+
+    Raises:
+        NoEligibleExpert: nobody is within the limits; it carries those reasons only.
+    """
+    arms: list[Arm] = []
+    over: dict[ExpertName, str] = {}
+    least = _least_acceptable(ranked, query, context, bar)
+    for scored in ranked:
+        arm, reason = _best_arm(scored, query, scores, context, least)
+        if arm is None:
+            over[scored.profile.expert] = reason or "over the request's limits"
+        else:
+            arms.append(arm)
+    if not arms:
+        raise NoEligibleExpert(over)
+    if _reorders(arms, query, context):
+        arms.sort(key=lambda arm: -arm.score)
+    return arms, over
+
+
+def arranged(
+    arms: Sequence[Arm],
+    query: Query,
+    scores: DomainScores,
+    context: PolicyContext,
+    *,
+    policy: str,
+    pinned: ExpertName | None,
+) -> tuple[list[Arm], ExpertName | None]:
+    """Return the candidates with the pinned one (the default, in doubt) or the conversation's expert in front,
+    and the latter's name where it stays.
+    """
+    staying = _staying(arms, query, scores, context, policy)
+    front = staying or pinned
+    ordered = sorted(arms, key=lambda arm: arm.expert != front) if front is not None else list(arms)
+    return ordered, staying
+
+
+def _best_arm(
+    scored: Scored, query: Query, scores: DomainScores, context: PolicyContext, least: float
+) -> tuple[Arm | None, str | None]:
+    best, reason = None, None
+    for mode in modes(scored.profile, query.thinking, scores.scores):
+        cost = expected_cost(scored.profile, query, context.economy, mode.longer)
+        latency = expected_latency(scored.profile, query.load.get(scored.profile.expert), mode.longer)
+        if why := over_limit(cost, latency, query):
+            reason = reason or why
+            continue
+        worth = _worth(scored, mode, cost, latency, query, context, least)
+        if best is None or worth > best[0]:
+            best = (worth, mode, cost, latency)
+    if best is None:
+        return None, reason
+    worth, mode, cost, latency = best
+    return Arm(scored, mode, scored.score if scored.quality is None else worth, cost, latency), None
+
+
+def _worth(
+    scored: Scored,
+    mode: Mode,
+    cost: float | None,
+    latency: float | None,
+    query: Query,
+    context: PolicyContext,
+    least: float,
+) -> float:
+    """Return the utility of one mode of one expert; of a policy that estimates no quality, the mode's alone."""
+    quality = mode.gain + (0.0 if scored.quality is None else scored.score)
+    economy = context.economy
+    worth = utility(quality, cost_share(cost, query, economy), latency, balance(query, economy), economy)
+    return worth - UNACCEPTABLE if quality < least and scored.quality is not None else worth
+
+
+def _least_acceptable(ranked: Sequence[Scored], query: Query, context: PolicyContext, bar: float | None) -> float:
+    """Return the score below which a candidate is not acceptable; where cost does not count, none is."""
+    if balance(query, context.economy) >= 1:
+        return float("-inf")
+    best = max(scored.score for scored in ranked) if bar is None else bar
+    return context.economy.acceptable * best
+
+
+def _reorders(arms: Sequence[Arm], query: Query, context: PolicyContext) -> bool:
+    """Say whether anything but the policy's own score counts."""
+    economy = context.economy
+    if any(arm.scored.quality is None for arm in arms):
+        return False
+    economic = balance(query, economy) < 1 or economy.latency_weight > 0
+    return economic or any(arm.mode.gain for arm in arms)
+
+
+def _staying(
+    arms: Sequence[Arm], query: Query, scores: DomainScores, context: PolicyContext, policy: str
+) -> ExpertName | None:
+    """Return the conversation's expert where the topic is the same and nobody is better by more than the margin."""
+    last = query.incumbent
+    if last is None or last.policy != policy or last.domain != scores.topic:
+        return None
+    arm = next((arm for arm in arms if arm.expert == last.expert), None)
+    if arm is None or (arm.quality is not None and arms[0].score - arm.score > context.stickiness):
+        return None
+    return arm.expert
