@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,8 @@ from router.evaluation.reference import Reference
 from router.evaluation.runs import Floats, best_by
 from router.evaluation.trial import Trial
 from router.training.outcomes import Outcomes
+
+SHUFFLES = 5
 
 
 def shuffled(outcomes: Outcomes, seed: int = 0) -> Outcomes:
@@ -24,10 +27,13 @@ def shuffled(outcomes: Outcomes, seed: int = 0) -> Outcomes:
     return replace(outcomes, scores=outcomes.scores[order], costs=outcomes.costs[order], answers=answers)
 
 
-def gain_control(estimates: Floats, trial: Trial) -> dict[str, Any]:
-    """Return the gain over the best single expert of estimates (n, m) fitted on shuffled outcomes; <= 0 is right."""
-    run = trial.choose(best_by(estimates, trial.expected))
-    difference = run.quality - trial.single(trial.best).quality
+def gain_control(estimates: Sequence[Floats], trial: Trial) -> dict[str, Any]:
+    """Return the mean gain over the best single expert of estimates (n, m) fitted on shuffled outcomes.
+
+    It should be at most 0: `passed` says that its interval does not lie above.
+    """
+    runs = [trial.choose(best_by(each, trial.expected)).quality for each in estimates]
+    difference = np.mean(runs, axis=0) - trial.single(trial.best).quality
     interval = trial.bootstrap.interval(difference)
     return {"gain": float(difference.mean()), "gain_ci95": interval, "passed": interval[0] <= 0.0}
 
@@ -37,9 +43,9 @@ def shuffled_category_gain(trial: Trial, seed: int = 0) -> dict[str, Any] | None
     categories = trial.train.categories
     if not (categories != "").any():
         return None
-    order = np.random.default_rng(seed).permutation(len(categories))
-    table = CategoryTable.fit(trial.train.scores, categories[order])
-    return gain_control(table.estimates(trial.test.categories), trial)
+    orders = [np.random.default_rng(seed + turn).permutation(len(categories)) for turn in range(SHUFFLES)]
+    tables = [CategoryTable.fit(trial.train.scores, categories[order]) for order in orders]
+    return gain_control([table.estimates(trial.test.categories) for table in tables], trial)
 
 
 def shared_questions(train: Reference, test: Reference) -> float:

@@ -84,7 +84,7 @@ def weighted_vote(
     order = ranked(estimates)[:, : min(k, scores.shape[1])]
     rows = np.arange(len(scores))
     weight = np.take_along_axis(weights, order, axis=1)
-    tally, quality = np.zeros_like(scores), np.zeros_like(scores)
+    tally, quality = np.zeros((2, len(scores), max(2, int(codes.max(initial=0)) + 1)))
     open_, cost, asked = np.ones(len(scores), dtype=bool), np.zeros(len(scores)), np.zeros(len(scores))
     for turn in range(order.shape[1]):
         column = order[:, turn]
@@ -103,8 +103,6 @@ def weighted_vote(
 
 def _decided(tally: Floats, rest: Floats) -> NDArray[np.bool_]:
     """Say where the leader is ahead by more than what is still to come."""
-    if tally.shape[1] == 1:
-        return tally[:, 0] > rest
     leading = np.partition(tally, -2, axis=1)
     decided: NDArray[np.bool_] = leading[:, -1] - leading[:, -2] > rest + _TIE
     return decided
