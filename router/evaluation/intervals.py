@@ -6,7 +6,7 @@ Duplicates of a question are drawn together (one cluster a stem), so that repeat
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from router.evaluation.runs import Floats
 DRAWS = 2000
 LEVEL = 0.95
 _CHUNK = 250
+_KEEP_UP_TO = 50_000_000
 
 
 class Bootstrap:
@@ -29,24 +30,33 @@ class Bootstrap:
 
     def __init__(self, clusters: NDArray[np.int64], *, draws: int = DRAWS, seed: int = 0) -> None:
         _, self._cluster = np.unique(clusters, return_inverse=True)
-        self._sizes = np.bincount(self._cluster).astype(np.float64)
+        self._sizes = np.bincount(self._cluster).astype(np.float32)
         self._seed, self._draws = seed, draws
+        self._kept: list[NDArray[np.float32]] = []
 
     def means(self, values: Floats) -> Floats:
         """Return the mean of `values` (n,) or (n, k) in each draw: (draws,) or (draws, k)."""
         columns = values[:, None] if values.ndim == 1 else values
-        sums = np.zeros((len(self._sizes), columns.shape[1]))
-        np.add.at(sums, self._cluster, columns)
-        rng = np.random.default_rng(self._seed)
-        parts = [self._drawn(rng, sums, min(_CHUNK, self._draws - at)) for at in range(0, self._draws, _CHUNK)]
-        found = np.concatenate(parts)
-        return found[:, 0] if values.ndim == 1 else found
+        middle = columns.mean(axis=0)
+        sums = [np.bincount(self._cluster, column, len(self._sizes)) for column in (columns - middle).T]
+        table = np.stack(sums, axis=1).astype(np.float32)
+        parts = [(weights @ table) / (weights @ self._sizes)[:, None] for weights in self._weights()]
+        found: Floats = np.concatenate(parts).astype(np.float64) + middle
+        return np.asarray(found[:, 0]) if values.ndim == 1 else found
 
-    def _drawn(self, rng: np.random.Generator, sums: Floats, draws: int) -> Floats:
-        groups = len(self._sizes)
-        weights = np.stack([np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(draws)])
-        found: Floats = (weights @ sums) / (weights @ self._sizes)[:, None]
-        return found
+    def _weights(self) -> Iterator[NDArray[np.float32]]:
+        """Yield how often each cluster was drawn, (chunk, clusters); the same every time, kept where that is cheap."""
+        if self._kept:
+            yield from self._kept
+            return
+        groups, rng = len(self._sizes), np.random.default_rng(self._seed)
+        for at in range(0, self._draws, _CHUNK):
+            size = min(_CHUNK, self._draws - at)
+            drawn = (np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(size))
+            weights = np.stack([each.astype(np.float32) for each in drawn])
+            if groups * self._draws <= _KEEP_UP_TO:
+                self._kept.append(weights)
+            yield weights
 
     def interval(self, values: Floats, level: float = LEVEL) -> tuple[float, float]:
         """Return the central interval of the mean of `values` (n,); pass a difference for a paired one."""
