@@ -1,7 +1,8 @@
 """What a client did wrong, and how every error of the house looks on the wire.
 
     RequestError
-      InvalidRequest 400 · AuthenticationFailed 401 · UnknownModel 404 · TooLarge 413 · ClientGone 499
+      InvalidRequest 400 · AuthenticationFailed 401 · PermissionDenied 403 · UnknownModel 404 · UnknownRequest 404
+      TooLarge 413 · ClientGone 499
 
 STATUS maps an exception class to (HTTP status, OpenAI `type`, `code`); lookup walks the class's ancestry, so
 a new leaf is answered like its parent until it gets a row of its own. Bodies say which side failed.
@@ -23,6 +24,7 @@ from experts.errors import (
     LaunchError,
     ServiceError,
 )
+from experts.store import StoreError, VersionConflict
 from router.errors import ClassifierUnavailable, NoEligibleExpert, RoutingError, UnknownPolicy
 
 
@@ -40,6 +42,14 @@ class InvalidRequest(RequestError):
 
 class AuthenticationFailed(RequestError):
     """No key, or not one of ours."""
+
+
+class PermissionDenied(RequestError):
+    """A key of ours, but not one that may do this."""
+
+
+class UnknownRequest(RequestError):
+    """`request_id` is not one that this client sent lately."""
 
 
 class UnknownModel(RequestError):
@@ -65,6 +75,8 @@ class Wire(NamedTuple):
 STATUS: dict[type[ServiceError], Wire] = {
     ServiceError: Wire(500, "server_error", "internal_error"),
     ConfigError: Wire(500, "server_error", "configuration_error"),
+    StoreError: Wire(503, "server_error", "store_unavailable"),
+    VersionConflict: Wire(409, "invalid_request_error", "version_conflict"),
     LaunchError: Wire(503, "server_error", "expert_not_running"),
     ExpertError: Wire(502, "upstream_error", "expert_error"),
     ExpertUnavailable: Wire(503, "upstream_error", "expert_unavailable"),
@@ -82,6 +94,8 @@ STATUS: dict[type[ServiceError], Wire] = {
     RequestError: Wire(400, "invalid_request_error", "invalid_request"),
     InvalidRequest: Wire(400, "invalid_request_error", "invalid_request"),
     AuthenticationFailed: Wire(401, "authentication_error", "invalid_api_key"),
+    PermissionDenied: Wire(403, "permission_error", "permission_denied"),
+    UnknownRequest: Wire(404, "invalid_request_error", "request_not_found"),
     UnknownModel: Wire(404, "invalid_request_error", "model_not_found"),
     ClientGone: Wire(499, "invalid_request_error", "client_gone"),
     TooLarge: Wire(413, "invalid_request_error", "request_too_large"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from router.learning import Detector, DriftRule, Learning, LearningRule, Mark, Observation, noticed, observed
+from router.learning import Alarm, Detector, DriftRule, Learning, LearningRule, Mark, Observation, noticed, observed
 from router.learning.offsets import logit
 
 RULE = DriftRule()
@@ -61,7 +61,8 @@ def test_nothing_is_said_before_the_usual_error_is_known() -> None:
 
 def test_an_alarm_names_expert_domain_direction_and_since_when() -> None:
     rule = LearningRule(daily_shift=1000.0)
-    chance, state, alarms = np.random.default_rng(3), Learning(), []
+    chance, state = np.random.default_rng(3), Learning()
+    alarms: list[Alarm] = []
     for index in range(700):
         skill = 0.8 if index < 400 else 0.3
         marks = {

@@ -29,9 +29,11 @@ def world(seed: int) -> World:
     return (chance.random((QUERIES, PEERS)) < right).astype(float), np.eye(DOMAINS)[about], skills.T[about]
 
 
-def late_accuracy(seed: int, target: str, **settings: float) -> float:
+def late_accuracy(seed: int, target: str, exploration: float = 0.0) -> float:
     scores, posteriors, estimates = world(seed)
-    chosen = replay(scores, posteriors, rule=RULE, estimates=estimates, target=target, seed=seed, **settings)  # type: ignore[arg-type]
+    chosen = replay(
+        scores, posteriors, rule=RULE, estimates=estimates, target=target, seed=seed, exploration=exploration
+    )
     return float(scores[np.arange(QUERIES), chosen][-2500:].mean())
 
 
