@@ -35,7 +35,7 @@ def recommendation(rows: Sequence[Row], trial: Trial) -> dict[str, Any]:
     else:
         use = "single"
         text = f"Do not route for accuracy: {figures}; the interval touches zero. Ask {best} alone."
-    return {"use": use, "policy": judged["policy"], "expert": best, "text": text + _votes(rows) + _savings(judged)}
+    return {"use": use, "policy": judged["policy"], "expert": best, "text": text + _votes(rows, judged) + _savings(judged)}
 
 
 def _judged(rows: Sequence[Row]) -> Row | None:
@@ -44,13 +44,14 @@ def _judged(rows: Sequence[Row]) -> Row | None:
     return max(named or policies, key=lambda row: float(row["gain"]), default=None)
 
 
-def _votes(rows: Sequence[Row]) -> str:
-    paying = [row for row in rows if row.get("refused") is False and row["gain_over_one_ci95"][0] > 0]
-    own = [row for row in paying if row["policy"].startswith("auto+")] or paying
-    if not own:
-        refused = any(row.get("refused") for row in rows)
-        return " Asking several experts did not pay on the training questions, so votes are refused." if refused else ""
-    top = max(own, key=lambda row: row["accuracy"])
+def _votes(rows: Sequence[Row], judged: Row) -> str:
+    votes = [row for row in rows if row["policy"].startswith(f"{judged['policy']}+vote")]
+    paying = [row for row in votes if not row["refused"] and row["gain_over_one_ci95"][0] > 0]
+    if votes and all(row["refused"] for row in votes):
+        return " Asking several experts did not pay on the training questions, so votes are refused."
+    if not paying:
+        return ""
+    top = max(paying, key=lambda row: float(row["accuracy"]))
     asked = f"{top['mean_experts']:.2f} experts a question"
     return f" Asking several pays: {top['policy']} gains {_points(top['gain'])} points with {asked}."
 

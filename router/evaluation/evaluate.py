@@ -10,6 +10,7 @@ import numpy as np
 from experts.types import ExpertName
 from router.evaluation import gains
 from router.evaluation.advice import alarms, recommendation
+from router.evaluation.categories import by_category
 from router.evaluation.controls import shuffled_category_gain
 from router.evaluation.intervals import holm
 from router.evaluation.reference import Reference
@@ -27,7 +28,7 @@ def evaluate_routing(
     experts: Sequence[ExpertName] | None = None,
     draws: int = 2000,
 ) -> dict[str, Any]:
-    """Return `pool, n, rows, recommendation, alarms, controls, baselines` of policies on a pool of experts.
+    """Return `pool, n, rows, recommendation, alarms, controls, baselines, by_category` on a pool of experts.
 
     Args:
         train: what the policies were fitted on; everything chosen is chosen on it.
@@ -42,6 +43,7 @@ def evaluate_routing(
     trial = Trial.of(train, test, pool, draws=draws)
     given = _of_pool(estimates, test, pool)
     rows = table(trial, given)
+    shown = given.get("auto", trial.true_domain())
     return {
         "pool": list(pool),
         "n": len(trial.test),
@@ -50,6 +52,7 @@ def evaluate_routing(
         "alarms": alarms(trial, dropped=len(test) - len(trial.test)),
         "controls": {"shuffled_categories": shuffled_category_gain(trial)},
         "baselines": facts(trial),
+        "by_category": by_category(trial.choose(best_by(shown, trial.expected)), trial),
     }
 
 
@@ -80,7 +83,7 @@ def facts(trial: Trial) -> dict[str, Any]:
     """Return what is known of the pool without any routing: each expert, their overlap, how many none can answer."""
     scores, costs = trial.test.scores, trial.test.costs.mean(axis=0)
     right = (scores >= 0.5).sum(axis=1)
-    mean, largest = gains.error_correlation(scores)
+    mean, largest = (None if np.isnan(each) else each for each in gains.error_correlation(scores))
     return {
         "best_single": trial.experts[trial.best],
         "hindsight_best": trial.experts[int(scores.mean(axis=0).argmax())],

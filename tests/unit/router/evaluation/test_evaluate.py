@@ -12,6 +12,7 @@ import pytest
 
 from experts.errors import ConfigError
 from router.evaluation import Reference, evaluate_routing
+from router.evaluation.text import describe
 from router.evaluation.trial import Trial
 from router.evaluation.voting import votes_pay
 from tests.unit.router.evaluation.worlds import World, dominated, specialists
@@ -29,7 +30,7 @@ def test_rows_have_fixed_names_and_everything_is_json() -> None:
     names = [row["policy"] for row in found["rows"]]
     votes = [f"{name}+vote{size}" for name in ("best_single", "true_domain", "auto") for size in (2, 3, "all")]
     assert ["random", "best_single", "true_domain", "auto", "oracle", *votes] == names
-    assert {"pool", "n", "rows", "recommendation", "alarms", "controls", "baselines"} == set(found)
+    assert {"pool", "n", "rows", "recommendation", "alarms", "controls", "baselines", "by_category"} == set(found)
     assert 600 == found["n"]
     json.dumps(found, allow_nan=False)
 
@@ -181,3 +182,32 @@ def test_a_reference_is_kept_without_texts(tmp_path: Path) -> None:
         assert (getattr(world.train, name) == getattr(back, name)).all()
     with pytest.raises(ConfigError, match="holds no policies"):
         Reference.load(tmp_path / "elsewhere")
+
+
+def test_the_table_says_who_is_asked_for_what() -> None:
+    world = specialists()
+
+    law = evaluate_routing(world.train, world.test, {"auto": world.truth}, draws=10)["by_category"]["law"]
+
+    assert (200, 1.0) == (law["n"], law["asked"]["b"])
+    assert law["experts"]["b"] == law["accuracy"] > law["experts"]["a"]
+
+
+def test_the_text_names_rows_advice_alarms_and_controls() -> None:
+    world = specialists()
+    found = evaluate_routing(world.train, world.train, {"auto": world.truth}, draws=10)
+
+    told = describe(found)
+
+    parts = ["3 experts, 600 questions, fitted on 600.", "auto+vote3", "Route: auto gains", "! 100% of these"]
+    assert [] == [part for part in parts if part not in told]
+    assert "Controls, which should gain nothing: shuffled categories" in told
+
+
+def test_refused_votes_say_so_in_the_text() -> None:
+    world = dominated()
+
+    told = describe(evaluate_routing(world.train, world.test, {"auto": world.truth}, draws=50))
+
+    assert "auto+vote3 (refused)" in told
+    assert "touches zero" in told

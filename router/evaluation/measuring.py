@@ -1,0 +1,89 @@
+"""Measure policies that were fitted before, on tables of outcomes: what `consilium router evaluate --questions` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experts.errors import ConfigError
+from experts.types import ExpertName
+from router.encoder import Encoder
+from router.evaluation.controls import gain_control, shuffled
+from router.evaluation.evaluate import evaluate_routing
+from router.evaluation.reference import Reference
+from router.evaluation.runs import Floats
+from router.evaluation.trial import Trial
+from router.training.outcomes import Outcomes
+
+
+class Fitted(Protocol):
+    """Policies that were fitted on outcomes of `experts`; `estimates` are (n, m), a column an expert."""
+
+    experts: tuple[ExpertName, ...]
+
+    def featurize(self, texts: Sequence[str], encoder: Encoder) -> Any:
+        """Return what the policies read of texts."""
+
+    def estimates(self, features: Any, names: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
+        """Return policy -> probability that each expert is right."""
+
+
+Refit = Callable[[Outcomes], Fitted]
+"""Fits the same policies on other outcomes."""
+
+
+def measure_policies(
+    fitted: Fitted,
+    reference: Reference,
+    test: Outcomes,
+    encoder: Encoder,
+    names: Sequence[str],
+    *,
+    experts: Sequence[ExpertName] | None = None,
+) -> dict[str, Any]:
+    """Return the figures of fitted policies on outcomes; `experts` narrows the pool to some of the fitted ones.
+
+    Raises:
+        ConfigError: an expert was not fitted or not measured, or no question was measured on all.
+    """
+    pool = pool_of(fitted, test, experts)
+    columns = [fitted.experts.index(name) for name in pool]
+    found = fitted.estimates(fitted.featurize(test.texts, encoder), names)
+    narrowed = {name: np.asarray(values[:, columns], dtype=np.float64) for name, values in found.items()}
+    return evaluate_routing(reference, Reference.of(test).pool(pool), narrowed)
+
+
+def pool_of(fitted: Fitted, test: Outcomes, experts: Sequence[ExpertName] | None) -> list[ExpertName]:
+    """Return the pool: the experts asked for, else the fitted ones that were measured.
+
+    Raises:
+        ConfigError: one that was asked for is unknown to a side, or no expert is known to both.
+    """
+    both = [name for name in fitted.experts if name in test.experts]
+    strangers = [name for name in experts or () if name not in both]
+    if strangers or not both:
+        named = f"{', '.join(strangers)} is" if strangers else "None is"
+        raise ConfigError(f"{named} both fitted and measured; these are: {', '.join(both) or 'none'}.")
+    return list(experts or both)
+
+
+def shuffled_control(
+    refit: Refit, train: Outcomes, test: Outcomes, encoder: Encoder, name: str, pool: Sequence[ExpertName]
+) -> dict[str, Any]:
+    """Fit a policy on outcomes whose rows were shuffled, and return what it gains: nothing, unless something leaks."""
+    fitted = refit(shuffled(train))
+    trial = Trial.of(Reference.of(train), Reference.of(test), pool)
+    columns = [fitted.experts.index(expert) for expert in pool]
+    values: Floats = fitted.estimates(fitted.featurize(test.texts, encoder), [name])[name][:, columns]
+    complete = ~np.isnan(Reference.of(test).pool(pool).scores).any(axis=1)
+    return gain_control([values[complete]], trial)
+
+
+def training_rows(outcomes: Outcomes, folder: Path, fitted_on: Reference) -> Outcomes | None:
+    """Return the questions of a table that the policies in `folder` were fitted on, None where it holds none."""
+    mask = np.isin(outcomes.keys, fitted_on.keys)
+    return outcomes.where(mask) if mask.any() else None
