@@ -34,12 +34,14 @@ class ProfilePolicy:
     Args:
         temperature: of the softmax that turns qualities into weights: a quality lower by this much has a
             weight lower by a factor of e.
+        name: of the policy in its decisions.
     """
 
     reads_scores: ClassVar[bool] = True
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, temperature: float = 0.1, name: str = "profile") -> None:
         self.temperature = temperature
+        self.name = name
 
     def decide(
         self,
@@ -51,7 +53,7 @@ class ProfilePolicy:
         """Return the experts with the highest expected quality, or the default one first when in doubt."""
         candidates, excluded = eligible(profiles, query.constraints)
         table = SkillTable(profiles, context.taxonomy, context.default)
-        ranked = self._rank(candidates, scores, table)
+        ranked = self.rank(candidates, scores, table)
         doubt = _doubt(ranked, scores, table, context)
         if doubt is not None:
             ranked = _default_first(ranked, context)
@@ -59,7 +61,7 @@ class ProfilePolicy:
             ranked,
             query,
             context,
-            policy="profile",
+            policy=self.name,
             scores=scores,
             excluded=excluded,
             reason=doubt or f"{ranked[0].expert}: {ranked[0].reason}",
@@ -80,7 +82,7 @@ class ProfilePolicy:
             return None
         return max(expected_quality(profile, scores.scores, table) for profile in profiles)
 
-    def _rank(self, candidates: Sequence[SkillProfile], scores: DomainScores, table: SkillTable) -> list[Scored]:
+    def rank(self, candidates: Sequence[SkillProfile], scores: DomainScores, table: SkillTable) -> list[Scored]:
         """Return the candidates by expected quality, best first; ties go to who was registered first."""
         qualities = np.array([expected_quality(profile, scores.scores, table) for profile in candidates])
         weights = np.exp((qualities - qualities.max()) / self.temperature)
