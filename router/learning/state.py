@@ -141,6 +141,17 @@ def taken_back(state: Learning, lesson: Lesson) -> Learning:
     return _moved(state, lesson, -1.0) if lesson.epoch == state.epoch else state
 
 
+def revised(state: Learning, lesson: Lesson, observation: Observation, rule: LearningRule) -> Learned:
+    """Return the state in which `observation` stands in for what gave the lesson: the user changed their mind.
+
+    Detectors saw the request once and are left alone. A lesson from before a rollback changes nothing any more.
+    """
+    if lesson.epoch != state.epoch:
+        return Learned(state, lesson, ())
+    after, new, _ = observed(taken_back(state, lesson), observation, rule)
+    return Learned(replace(after, detectors=state.detectors), new, ())
+
+
 def restored(state: Learning, earlier: Learning) -> Learning:
     """Return the state with the offsets of an earlier one, exactly; the accounts of the day stay spent."""
     return replace(

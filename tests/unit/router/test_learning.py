@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -17,11 +18,14 @@ from router.learning import (
     Mark,
     Observation,
     corrected,
+    from_body,
     observed,
     offset_table,
     overlaid,
     restored,
+    revised,
     taken_back,
+    to_body,
 )
 from router.learning.offsets import logit, sigmoid
 from router.policies import POLICIES, PolicyContext
@@ -235,3 +239,33 @@ def test_an_offset_table_reads_what_profiles_carry() -> None:
     profiles = [SkillProfile("a", learned={"math": 0.2, EVERYWHERE: 0.1}), SkillProfile("b")]
 
     assert offset_table(profiles, ["math", "law"]).tolist() == [pytest.approx([0.3, 0.1]), [0.0, 0.0]]
+
+
+def test_a_second_opinion_on_the_same_request_replaces_the_first() -> None:
+    before = after(seen({"a": 1.0}), seen({"b": 0.0}))
+    state, lesson, _ = observed(before, seen({"a": 1.0}), RULE)
+
+    changed = revised(state, lesson, seen({"a": 0.0}), RULE).state
+    once = observed(before, seen({"a": 0.0}), RULE).state
+
+    assert changed.offsets["a"] == pytest.approx(once.offsets["a"])
+    assert changed.detectors == state.detectors
+
+
+def test_a_hundred_opinions_on_one_request_count_as_one() -> None:
+    state, lesson, _ = observed(Learning(), seen({"a": 1.0}), RULE)
+    for _ in range(100):
+        state, lesson, _ = revised(state, lesson, seen({"a": 1.0}), RULE)
+
+    assert state.offsets["a"] == pytest.approx(after(seen({"a": 1.0})).offsets["a"])
+
+
+def test_a_state_survives_being_written_as_json_to_the_last_bit() -> None:
+    state = after(*[seen({"a": 1 / 3, "b": 0.1}, domains={"math": 0.7, "law": 0.3}, source=f"k{i}") for i in range(50)])
+
+    assert state == from_body(json.loads(json.dumps(to_body(state))))
+
+
+def test_a_state_of_another_format_is_refused() -> None:
+    with pytest.raises(ValueError, match="format 99"):
+        from_body({"format": 99})
