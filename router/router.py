@@ -15,9 +15,11 @@ from experts.profile import SkillProfile
 from router.classifiers import Classifier, Ground, build_classifier
 from router.config import RoutingConfig
 from router.encoder import Encoder, TextEncoder
-from router.errors import ClassifierUnavailable
-from router.policies import POLICIES, Policy, PolicyContext, get_policy
+from router.errors import ClassifierUnavailable, UnknownPolicy
+from router.policies import POLICIES, Policy, PolicyContext
 from router.policies.eligibility import eligible
+from router.policies.objective import dearest_price
+from router.reading import Ask, Reader
 from router.taxonomy import DomainEntry, Taxonomy, default_taxonomy
 from router.types import DomainScores, Query, RoutingDecision
 
@@ -35,7 +37,9 @@ class Router:
         classifier: what says which domains a query is about.
         context: what every policy may know.
         config: budget and usual policy.
+        policies: by name, fitted ones included.
         encoder: shared by classifiers; closed with the router.
+        reader: asks an expert about queries that the classifier is unsure of; None: nobody is asked.
     """
 
     def __init__(
@@ -46,12 +50,14 @@ class Router:
         context: PolicyContext,
         policies: Mapping[str, Policy] = POLICIES,
         encoder: TextEncoder | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self.classifier = classifier
         self.config = config
         self.context = context
         self.policies = policies
         self.encoder = encoder
+        self.reader = reader
 
     @classmethod
     async def create(
@@ -60,32 +66,42 @@ class Router:
         profiles: Sequence[SkillProfile],
         *,
         encoder: TextEncoder | None = None,
+        fitted: Mapping[str, Policy] | None = None,
+        ask: Ask | None = None,
     ) -> Router:
         """Build a router for these experts; without `encoder` the configured one is loaded and warmed up.
+
+        Args:
+            fitted: policies of an artifact, beside the table's.
+            ask: reaches the expert that reads unclear queries (`routing.llm`).
 
         Raises:
             ConfigError: unknown policy, classifier or encoder, or an artifact that does not fit.
         """
-        if config.policy != AUTO and config.policy not in POLICIES:
+        policies = {**POLICIES, **(fitted or {})}
+        if config.policy != AUTO and config.policy not in policies:
             raise ConfigError(
-                f"routing.policy: there is no '{config.policy}'; choose one of auto, {', '.join(POLICIES)}."
+                f"routing.policy: there is no '{config.policy}'; choose one of auto, {', '.join(policies)}."
             )
         if encoder is None:
             encoder = Encoder(config.encoder)
             await encoder.warm_up()
-        return await cls._build(config, profiles, encoder)
+        reader = None if ask is None else Reader(ask, config.llm)
+        return await cls._build(config, profiles, encoder, policies, reader)
 
     @classmethod
-    async def _build(cls, config: RoutingConfig, profiles: Sequence[SkillProfile], encoder: TextEncoder) -> Router:
+    async def _build(
+        cls,
+        config: RoutingConfig,
+        profiles: Sequence[SkillProfile],
+        encoder: TextEncoder,
+        policies: Mapping[str, Policy],
+        reader: Reader | None,
+    ) -> Router:
         taxonomy = configured_taxonomy(config)
-        context = PolicyContext(
-            default=config.default,
-            fallback_confidence=config.fallback_confidence,
-            max_experts=config.max_experts,
-            taxonomy=taxonomy,
-        )
         classifier = await build_classifier(Ground(config, encoder, taxonomy, profiles))
-        return cls(classifier, config=config, context=context, encoder=encoder)
+        context = policy_context(config, profiles, taxonomy)
+        return cls(classifier, config=config, context=context, policies=policies, encoder=encoder, reader=reader)
 
     async def with_profiles(self, profiles: Sequence[SkillProfile]) -> Router:
         """Return a router whose classifier knows these experts' domains and examples.
@@ -95,7 +111,7 @@ class Router:
         """
         if self.encoder is None:
             return self
-        return await self._build(self.config, profiles, self.encoder)
+        return await self._build(self.config, profiles, self.encoder, self.policies, self.reader)
 
     async def route(self, query: Query, profiles: Sequence[SkillProfile]) -> RoutingDecision:
         """Return who should answer, within the configured budget.
@@ -105,18 +121,20 @@ class Router:
             UnknownPolicy: the query names a policy that does not exist.
         """
         begun = time.perf_counter()
-        name = self._policy_name(query)
+        name = self._policy_name(query, profiles)
         policy = self._policy(name)
         fit, _ = eligible(profiles, query.constraints)
         if not policy.reads_scores:
             decision = policy.decide(query, DomainScores({}), profiles, self.context)
             return _timed(decision, DomainScores({}), begun)
-        if len(fit) == 1:
+        if len(fit) == 1 and not _thinks_by_domain(fit[0], query):
             return self._without_scores(query, profiles, begun, name, f"only {fit[0].expert} is eligible", 1.0)
         try:
             scores = await self._classify(query)
         except ClassifierUnavailable as error:
             return self._without_scores(query, profiles, begun, name, f"routing failed open: {error}", 0.0)
+        if self.reader is not None:
+            scores = await self.reader.refine(query, scores, wanted=getattr(policy, "wants_a_reading", False))
         return _timed(policy.decide(query, scores, profiles, self.context), scores, begun)
 
     async def aclose(self) -> None:
@@ -130,12 +148,23 @@ class Router:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
-    def _policy_name(self, query: Query) -> str:
+    def _policy_name(self, query: Query, profiles: Sequence[SkillProfile]) -> str:
+        """Return the policy asked for; `auto` is the fitted one where it knows some of these experts."""
         asked = query.policy if query.policy not in (None, AUTO) else self.config.policy
-        return USUAL_POLICY if asked in (None, AUTO) else asked
+        if asked not in (None, AUTO):
+            return asked
+        known = getattr(self.policies.get(AUTO), "experts", ())
+        return AUTO if any(profile.expert in known for profile in profiles) else USUAL_POLICY
 
     def _policy(self, name: str) -> Policy:
-        return self.policies[name] if name in self.policies else get_policy(name)
+        """Return a policy.
+
+        Raises:
+            UnknownPolicy: there is none of that name; the error lists those that exist.
+        """
+        if name not in self.policies:
+            raise UnknownPolicy(name, {AUTO, *self.policies})
+        return self.policies[name]
 
     async def _classify(self, query: Query) -> DomainScores:
         """Classify within the budget.
@@ -159,12 +188,36 @@ class Router:
         reason: str,
         confidence: float,
     ) -> RoutingDecision:
-        """Let the default expert answer, or the first eligible one, under the name of the policy asked for."""
-        decision = POLICIES["fixed"].decide(
-            replace(query, max_experts=1, top_p=None), DomainScores({}), profiles, self.context
-        )
+        """Let the default expert answer, or the first eligible one, under the name of the policy asked for.
+
+        A conversation that has an expert keeps it: nothing is known that speaks against that.
+        """
+        last = query.incumbent
+        kept = None if last is None or last.policy != policy else replace(last, policy="fixed", domain=None)
+        alone = replace(query, max_experts=1, top_p=None, incumbent=kept)
+        decision = POLICIES["fixed"].decide(alone, DomainScores({}), profiles, self.context)
         decision = replace(decision, policy=policy, reason=reason, confidence=confidence)
         return _timed(decision, DomainScores({}), begun)
+
+
+def policy_context(config: RoutingConfig, profiles: Sequence[SkillProfile], taxonomy: Taxonomy) -> PolicyContext:
+    """Return what every policy may know; the dearest of these experts is what costs are compared with."""
+    economy = config.objective.economy()
+    return PolicyContext(
+        default=config.default,
+        fallback_confidence=config.fallback_confidence,
+        max_experts=config.max_experts,
+        taxonomy=taxonomy,
+        economy=replace(economy, dearest=dearest_price(profiles, economy)),
+        stickiness=config.stickiness,
+        judge_error=config.cascade.judge_error,
+        cheap_first=config.cascade.cheap_first,
+    )
+
+
+def _thinks_by_domain(profile: SkillProfile, query: Query) -> bool:
+    """Say whether the only expert's thinking mode still depends on what the query is about."""
+    return query.thinking == "auto" and profile.thinking is not None and bool(profile.thinking.gain)
 
 
 def configured_taxonomy(config: RoutingConfig) -> Taxonomy:
@@ -179,9 +232,8 @@ def configured_taxonomy(config: RoutingConfig) -> Taxonomy:
 def _timed(decision: RoutingDecision, scores: DomainScores, begun: float) -> RoutingDecision:
     """Write the time of each step into the decision; deciding is what encoding and classifying leave."""
     total = 1000 * (time.perf_counter() - begun)
-    timings = {
-        "encode": scores.encode_ms,
-        "classify": scores.classify_ms,
-        "decide": max(0.0, total - scores.encode_ms - scores.classify_ms),
-    }
+    timings = {"encode": scores.encode_ms, "classify": scores.classify_ms}
+    if scores.read_ms:
+        timings["read"] = scores.read_ms
+    timings["decide"] = max(0.0, total - sum(timings.values()))
     return replace(decision, timings_ms=timings)

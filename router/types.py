@@ -122,6 +122,7 @@ class DomainScores:
     familiarity: float = 1.0
     encode_ms: float = 0.0
     classify_ms: float = 0.0
+    read_ms: float = 0.0
     vector: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     skills: tuple[str, ...] = ()
     difficulty: float | None = None

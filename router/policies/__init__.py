@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from router.errors import UnknownPolicy
 from router.policies.base import Policy, PolicyContext
 from router.policies.cascade import CascadePolicy
 from router.policies.fixed import FixedPolicy
@@ -11,7 +10,7 @@ from router.policies.profile import ProfilePolicy
 from router.policies.random import RandomPolicy
 from router.policies.uniform import UniformPolicy
 
-__all__ = ["POLICIES", "Policy", "PolicyContext", "get_policy"]
+__all__ = ["POLICIES", "Policy", "PolicyContext"]
 
 POLICIES: dict[str, Policy] = {
     "cascade": CascadePolicy(),
@@ -21,14 +20,3 @@ POLICIES: dict[str, Policy] = {
     "random": RandomPolicy(),
     "uniform": UniformPolicy(),
 }
-
-
-def get_policy(name: str) -> Policy:
-    """Return the policy of that name.
-
-    Raises:
-        UnknownPolicy: there is none; the error lists those that exist.
-    """
-    if name not in POLICIES:
-        raise UnknownPolicy(name, POLICIES)
-    return POLICIES[name]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from experts.errors import ConfigError
-from experts.profile import SkillProfile
+from experts.profile import SkillProfile, ThinkingGain, ThinkingSwitch
 from router import Router, RoutingConfig
 from router.errors import ClassifierUnavailable, NoEligibleExpert, UnknownPolicy
-from router.policies import PolicyContext
-from router.types import Constraints, DomainScores, Query
+from router.policies import POLICIES, PolicyContext
+from router.types import Constraints, DomainScores, Incumbent, Query, RoutingDecision
 from tests.fakes.encoder import FakeEncoder
 
 POOL = (
@@ -117,8 +118,47 @@ async def test_auto_means_the_configured_policy(policy: str | None) -> None:
 
 
 async def test_an_unknown_policy_is_an_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownPolicy, match="no routing policy 'best'; choose one of fixed, profile, uniform"):
+    with pytest.raises(UnknownPolicy, match="no routing policy 'best'; choose one of auto, cascade, fixed, llm, "):
         await router(Stub()).route(replace(ASK, policy="best"), POOL)
+
+
+class FittedToMath:
+    """A fitted policy that knows one expert."""
+
+    reads_scores = True
+    experts = frozenset({"math"})
+
+    def decide(
+        self, query: Query, scores: DomainScores, profiles: Sequence[SkillProfile], context: PolicyContext
+    ) -> RoutingDecision:
+        return replace(POLICIES["profile"].decide(query, scores, profiles, context), policy="auto")
+
+
+@pytest.mark.parametrize(
+    ("pool", "policy"), [(POOL, "auto"), ((SkillProfile("law"), SkillProfile("general")), "profile")]
+)
+async def test_auto_is_the_fitted_policy_where_it_knows_some_of_the_experts(
+    pool: tuple[SkillProfile, ...], policy: str
+) -> None:
+    chosen = await Router.create(CONFIG, pool, encoder=FakeEncoder(), fitted={"auto": FittedToMath()})
+
+    assert policy == (await chosen.route(ASK, pool)).policy
+
+
+async def test_a_session_keeps_its_expert_when_classification_fails() -> None:
+    stub = Stub(error=ClassifierUnavailable("boom"))
+    query = replace(ASK, incumbent=Incumbent("law", "profile", "law"))
+
+    assert "law" == (await router(stub).route(query, POOL)).assignments[0].expert
+
+
+async def test_a_lone_expert_is_classified_for_where_its_thinking_depends_on_the_domain() -> None:
+    switch = ThinkingSwitch({"t": 1}, {"t": 0}, {"law": ThinkingGain(0.3, 400)})
+    stub, query = Stub(), replace(ASK, constraints=Constraints(allow=frozenset({"law"})))
+
+    decision = await router(stub).route(query, (*POOL[:1], replace(POOL[1], thinking=switch), POOL[2]))
+
+    assert ("on", 1) == (decision.thinking, stub.asked)
 
 
 async def test_nobody_eligible_is_an_error() -> None:
