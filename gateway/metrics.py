@@ -58,6 +58,12 @@ class Metrics:
         )
         self.failures = self._counter("consilium_fusion_failures_total", "Candidates that failed.", "expert strategy")
         self.fusions = self._counter("consilium_fusions_total", "Answers by fusion strategy.", "strategy")
+        self.feedback = self._counter("consilium_feedback_total", "Feedback by arm and what it did.", "arm outcome")
+        self.alarms = self._counter("consilium_drift_alarms_total", "Experts that changed.", "expert direction")
+        self.rollbacks = self._counter("consilium_rollbacks_total", "Returns to an earlier version.", "cause")
+        self.judgements = self._counter("consilium_judgements_total", "Answers judged by an expert.", "outcome")
+        self.shadows = self._counter("consilium_shadow_decisions_total", "Shadow decisions.", "agreed")
+        self.arms = self._counter("consilium_arm_requests_total", "Answers by arm of the split.", "arm")
         self.loop_lag = Gauge(
             "consilium_loop_lag_seconds", "Delay of the event loop, last seen.", registry=self.registry
         )

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from aggregator import Aggregator, FusionConfig
 from aggregator.types import Candidate, FusedStream, FusionTask
 from experts.dispatcher import Dispatcher
+from experts.profile import SkillProfile
 from experts.registry import Registry, Snapshot
 from experts.types import Dispatch, ExpertCall, ExpertName, ExpertStream
 from gateway.errors import UnknownModel
 from gateway.schemas import ChatRequest
 from gateway.translate import TOOL_FIELDS, for_expert, to_query
 from router import Router
-from router.types import Assignment, RoutingDecision
+from router.types import Assignment, Query, RoutingDecision
 
 AUTO, COUNCIL = "auto", "council"
 CANDIDATES_SHARE = 0.7
@@ -43,7 +44,8 @@ class Answering:
 class Pipeline:
     """Join the rooms. Everything is borrowed from the application that builds it.
 
-    `unfit` says which experts cannot serve right now and why; `default` is the generalist's name.
+    `unfit` says which experts cannot serve right now and why; `default` is the generalist's name; `learned` lays
+    over profiles what feedback taught; `policy` names the policy of an A/B arm, None for the configured one.
     """
 
     def __init__(
@@ -56,10 +58,13 @@ class Pipeline:
         fusion: FusionConfig,
         default: ExpertName,
         unfit: Callable[[], dict[ExpertName, str]],
+        learned: Callable[[tuple[SkillProfile, ...]], tuple[SkillProfile, ...]] = lambda profiles: profiles,
+        policy: Callable[[ChatRequest], str | None] = lambda _: None,
     ) -> None:
         self.registry, self.router = registry, router
         self.dispatcher, self.aggregator = dispatcher, aggregator
         self.fusion, self.default, self.unfit = fusion, default, unfit
+        self.learned, self.policy = learned, policy
 
     async def decide(self, request: ChatRequest) -> RoutingDecision:
         """Return who should answer.
@@ -74,9 +79,14 @@ class Pipeline:
         if request.model not in VIRTUAL_MODELS:
             known = ", ".join([*VIRTUAL_MODELS, *snapshot])
             raise UnknownModel(f"There is no model '{request.model}'; there are {known}.", param="model")
-        profiles = self.registry.profiles
-        query = to_query(request, profiles, self.unfit(), self._experts_wanted(request))
+        query, profiles = self.question(request)
         return await self.router.route(query, profiles)
+
+    def question(self, request: ChatRequest) -> tuple[Query, tuple[SkillProfile, ...]]:
+        """Return what the router is asked, and about whom: profiles as measured, with what was learnt since."""
+        profiles = self.learned(self.registry.profiles)
+        query = to_query(request, profiles, self.unfit(), self._experts_wanted(request))
+        return replace(query, policy=self.policy(request) or query.policy), profiles
 
     def _experts_wanted(self, request: ChatRequest) -> int:
         several = request.model == COUNCIL or request.options.fusion not in (None, "none", "single")

@@ -55,6 +55,11 @@ class Change:
 class Store(Protocol):
     """Keeps documents. Whoever opened it closes it. Any call may raise `StoreError`."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        ...
+
     async def get(self, key: str) -> Document | None:
         """Return a document, or None when there is none."""
         ...

@@ -47,6 +47,11 @@ class SqliteStore:
         self._changed = asyncio.Event()
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
     async def get(self, key: str) -> Document | None:
         """Return a document; see `Store.get`."""
         rows = await self._read("SELECT key, version, body FROM documents WHERE key = ? AND body NOTNULL", key)
