@@ -1,0 +1,148 @@
+"""Every router on every question of a pool, fitted on the other folds; folds never split a question from its twin."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.evaluation import Reference
+from router.evaluation.curve import trace_runs
+from router.evaluation.frontier import average_improvement_in_quality, quality_neutral_cost
+from router.evaluation.intervals import Bootstrap
+from router.evaluation.runs import Floats, Run, best_by
+from router.evaluation.trial import Trial
+from router.evaluation.votes import majority, two_then_third, vote_weights, weighted_vote
+from router.evaluation.voting import vote, votes_pay
+from tests.bench.routing_baselines import Fold
+from tests.bench.routing_tables import Pool
+
+FOLDS = 5
+ASK_ALL = 1e12
+Estimator = Callable[[Pool, Pool, Fold], Mapping[str, Floats]]
+"""Takes the training and the test side of a fold; returns policy -> estimates (n_test, m)."""
+
+
+def folds(stems: NDArray[np.int64], count: int = FOLDS, seed: int = 0) -> Iterator[NDArray[np.bool_]]:
+    """Yield masks of the test questions; equal stems fall into the same fold."""
+    _, places = np.unique(stems, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(places.max() + 1) % count
+    for fold in range(count):
+        yield order[places] == fold
+
+
+@dataclass(slots=True)
+class Crossed:
+    """What every way of routing did on all questions of a pool, each while its fold was held out."""
+
+    pool: Pool
+    runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    curves: dict[str, list[list[Run]]] = field(default_factory=lambda: defaultdict(list))
+    estimates: dict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))
+    places: list[NDArray[np.int64]] = field(default_factory=list)
+    refusals: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+
+    def run(self, name: str) -> Run:
+        """Return one way's run over all questions, in the order the folds came."""
+        parts = self.runs[name]
+        columns = [[getattr(part, each) for part in parts] for each in ("quality", "cost", "experts", "first")]
+        return Run(*(np.concatenate(column) for column in columns))
+
+    @property
+    def order(self) -> NDArray[np.int64]:
+        return np.concatenate(self.places)
+
+    def bootstrap(self) -> Bootstrap:
+        """Return the draws of questions that all figures of the pool share."""
+        return Bootstrap(self.pool.outcomes.stems[self.order])
+
+    def curve(self, name: str) -> tuple[Floats, Floats]:
+        """Return mean (cost, quality) at each price of money over all questions."""
+        settings = list(zip(*self.curves[name], strict=True))
+        spent = [np.concatenate([run.cost for run in runs]).mean() for runs in settings]
+        reached = [np.concatenate([run.quality for run in runs]).mean() for runs in settings]
+        return np.array(spent), np.array(reached)
+
+
+def cross_validate(pool: Pool, estimator: Estimator, count: int = FOLDS) -> Crossed:
+    """Fit and measure on each fold in turn."""
+    crossed = Crossed(pool)
+    for test in folds(pool.outcomes.stems, count):
+        sides = pool.where(~test), pool.where(test)
+        trial = Trial.of(Reference.of(sides[0].outcomes), Reference.of(sides[1].outcomes), draws=2)
+        crossed.places.append(np.flatnonzero(test))
+        for name, run in trial.baseline_runs().items():
+            crossed.runs[name].append(run)
+        fold = Fold(
+            sides[0].vectors, sides[0].outcomes.scores, trial.train.categories, sides[1].vectors, trial.test.categories
+        )
+        for name, values in {"best_single": trial.overall(), **estimator(*sides, fold)}.items():
+            _measure(crossed, name, values, trial)
+    return crossed
+
+
+def _measure(crossed: Crossed, name: str, values: Floats, trial: Trial) -> None:
+    """Add one router's runs on one fold: alone, voting, and along its curve."""
+    crossed.estimates[name].append(values)
+    alone = trial.choose(best_by(values, trial.expected))
+    if name != "best_single":
+        crossed.runs[name].append(alone)
+    crossed.curves[name].append(trace_runs(values, trial.expected, trial.test.scores, trial.test.costs, trial.unit))
+    if trial.test.codes is None or trial.chance is None:
+        return
+    for label, run in _votes(values, trial).items():
+        crossed.runs[name + label].append(run)
+    for k in (3, 5):
+        pays = votes_pay(trial, k) and k <= len(trial.experts)
+        crossed.refusals[f"{name}+vote{k}"].append(not pays)
+        crossed.runs[f"{name}+vote{k}"].append(vote(values, k, trial) if pays else alone)
+    crossed.runs[f"{name}+voteall"].append(vote(values, len(trial.experts), trial))
+
+
+def _votes(values: Floats, trial: Trial) -> dict[str, Run]:
+    """Return the simple votes of three: always, one vote each or weighted; two and then a third."""
+    assert trial.test.codes is not None
+    assert trial.chance is not None
+    sides = trial.test.scores, trial.test.costs, trial.test.codes, values
+    weights = vote_weights(values, trial.chance)
+    return {
+        "+majority3": majority(*sides, k=3),
+        "+weighted3": weighted_vote(*sides, k=3, weights=weights, patience=ASK_ALL),
+        "+two,third": two_then_third(*sides),
+        "+majority5": majority(*sides, k=5),
+        "+weighted5": weighted_vote(*sides, k=5, weights=weights, patience=ASK_ALL),
+    }
+
+
+def summary(crossed: Crossed) -> dict[str, dict[str, object]]:
+    """Return accuracy, gain with interval, cost, calls of every way; AIQ and the price of the best of its curve."""
+    best, bootstrap = crossed.run("best_single"), crossed.bootstrap()
+    found: dict[str, dict[str, object]] = {}
+    for name in crossed.runs:
+        run = crossed.run(name)
+        found[name] = {
+            "accuracy": run.accuracy,
+            "gain": float((run.quality - best.quality).mean()),
+            "gain_ci95": bootstrap.interval(run.quality - best.quality),
+            "cost_per_1k": run.cost_per_1k,
+            "mean_experts": run.mean_experts,
+        }
+        if name in crossed.curves:
+            found[name] |= _curve_figures(crossed, name, best)
+    return found
+
+
+def _curve_figures(crossed: Crossed, name: str, best: Run) -> dict[str, object]:
+    spent, reached = crossed.curve(name)
+    if np.isnan(spent).any():
+        return {"aiq": None, "qnc": None, "cost_ratio": None}
+    singles = crossed.pool.outcomes.costs.mean(axis=0)
+    enough = spent[reached >= best.accuracy]
+    return {
+        "aiq": average_improvement_in_quality(spent, reached, float(singles.min()), float(singles.max())),
+        "qnc": quality_neutral_cost(spent, reached, best.accuracy, float(best.cost.mean())),
+        "cost_ratio": float(enough.min() / best.cost.mean()) if len(enough) else None,
+    }
