@@ -83,6 +83,8 @@ class FusionTask:
         fuser: who writes in strategies that need a writer; None means the primary.
         ask: opens a call to an expert (lazy), used for the fuser.
         limits: quorum and deadline.
+        stages: how many candidates are asked together before it is looked whether more are needed, for
+            strategies that can do without some; empty means all at once, else they sum to the candidates.
     """
 
     candidates: tuple[Candidate, ...]
@@ -91,6 +93,7 @@ class FusionTask:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     fuser: ExpertName | None = None
     limits: FusionLimits = FusionLimits()
+    stages: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)

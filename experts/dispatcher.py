@@ -16,6 +16,7 @@ from experts.backends.base import Backend
 from experts.balancer import choose
 from experts.errors import ExpertError, ExpertOverloaded, ExpertTimeout, ExpertUnavailable
 from experts.health import HealthBoard
+from experts.pace import Pace
 from experts.registry import Expert, Registry, Replica
 from experts.types import AnswerChunk, CallFacts, Dispatch, ExpertCall, ExpertName, ExpertStream
 
@@ -35,6 +36,7 @@ class Dispatcher:
     ) -> None:
         self._registry, self._backends, self.health = registry, backends, health
         self.admission = Admission()
+        self.pace = Pace()
         self.max_attempts = max_attempts
 
     def open(self, call: ExpertCall, fallbacks: Sequence[ExpertName] = ()) -> ExpertStream:
@@ -97,12 +99,16 @@ class Dispatcher:
         record = self.health.of(replica.base_url)
         async with self.admission.place(expert.name, limits, first_by - time.monotonic()):
             record.in_flight += 1
+            sent, first = time.monotonic(), None
             try:
                 backend = self._backends[expert.config.backend]
                 async with aclosing(backend.stream(expert, replica, call)) as chunks:
                     async for chunk in _timed(expert, chunks, first_by, deadline):
+                        first = first or time.monotonic()
                         self._served(replica, chunk, facts)
                         yield chunk
+                done = time.monotonic()
+                self.pace.answered(expert.name, 1000 * ((first or done) - sent), 1000 * (done - sent))
             finally:
                 record.in_flight -= 1
                 facts.total_seconds = time.monotonic() - facts.started

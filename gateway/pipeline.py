@@ -7,8 +7,9 @@ answer   open the streams and start the fusion; nothing is sent before the first
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from aggregator import Aggregator, FusionConfig
@@ -18,12 +19,16 @@ from experts.profile import SkillProfile
 from experts.registry import Registry, Snapshot
 from experts.types import Dispatch, ExpertCall, ExpertName, ExpertStream
 from gateway.errors import UnknownModel
+from gateway.opinions import MeanExperts
 from gateway.schemas import ChatRequest
+from gateway.sessions import Session, Sessions
 from gateway.translate import TOOL_FIELDS, for_expert, to_query
 from router import Router
-from router.types import Assignment, Query, RoutingDecision
+from router.types import Assignment, Load, Query, RoutingDecision, Thinking
 
 AUTO, COUNCIL = "auto", "council"
+NAMED, CASCADE, VOTE = "named", "cascade", "vote"
+ALONE = frozenset({"none", "single"})
 CANDIDATES_SHARE = 0.7
 VIRTUAL_MODELS = {
     AUTO: "The router picks the expert for each conversation.",
@@ -45,7 +50,8 @@ class Pipeline:
     """Join the rooms. Everything is borrowed from the application that builds it.
 
     `unfit` says which experts cannot serve right now and why; `default` is the generalist's name; `learned` lays
-    over profiles what feedback taught; `policy` names the policy of an A/B arm, None for the configured one.
+    over profiles what feedback taught; `policy` names the policy of an A/B arm, None for the configured one;
+    `load` says what experts are doing now. It remembers the experts of sessions, and how many were lately needed.
     """
 
     def __init__(
@@ -60,14 +66,17 @@ class Pipeline:
         unfit: Callable[[], dict[ExpertName, str]],
         learned: Callable[[tuple[SkillProfile, ...]], tuple[SkillProfile, ...]] = lambda profiles: profiles,
         policy: Callable[[ChatRequest], str | None] = lambda _: None,
+        load: Callable[[], Mapping[ExpertName, Load]] = dict,
     ) -> None:
         self.registry, self.router = registry, router
         self.dispatcher, self.aggregator = dispatcher, aggregator
         self.fusion, self.default, self.unfit = fusion, default, unfit
-        self.learned, self.policy = learned, policy
+        self.learned, self.policy, self.load = learned, policy, load
+        self.sessions = Sessions(router.config.session_ttl_seconds)
+        self.mean_experts = MeanExperts(router.config.mean_experts, router.config.max_experts)
 
-    async def decide(self, request: ChatRequest) -> RoutingDecision:
-        """Return who should answer.
+    async def decide(self, request: ChatRequest, client: str = "") -> RoutingDecision:
+        """Return who should answer a client's request; nothing is remembered of it.
 
         Raises:
             UnknownModel: `model` is neither virtual nor an expert.
@@ -75,22 +84,39 @@ class Pipeline:
         """
         snapshot = self.registry.snapshot
         if request.model in snapshot:
-            return named(request.model, snapshot)
+            return named(request.model, snapshot, request.options.thinking)
         if request.model not in VIRTUAL_MODELS:
             known = ", ".join([*VIRTUAL_MODELS, *snapshot])
             raise UnknownModel(f"There is no model '{request.model}'; there are {known}.", param="model")
-        query, profiles = self.question(request)
+        query, profiles = self.question(request, client)
         return await self.router.route(query, profiles)
 
-    def question(self, request: ChatRequest) -> tuple[Query, tuple[SkillProfile, ...]]:
+    def question(self, request: ChatRequest, client: str = "") -> tuple[Query, tuple[SkillProfile, ...]]:
         """Return what the router is asked, and about whom: profiles as measured, with what was learnt since."""
         profiles = self.learned(self.registry.profiles)
         query = to_query(request, profiles, self.unfit(), self._experts_wanted(request))
-        return replace(query, policy=self.policy(request) or query.policy), profiles
+        cascade = CASCADE if request.options.fusion == CASCADE else None
+        query = replace(
+            query,
+            policy=self.policy(request) or query.policy or cascade,
+            load=self.load(),
+            incumbent=self.sessions.incumbent(session_of(request, client)),
+            staged=self.router.config.staged and VOTE == (request.options.fusion or self.fusion.strategy),
+            seed=secrets.randbits(63),
+        )
+        return self.mean_experts.limited(query), profiles
 
     def _experts_wanted(self, request: ChatRequest) -> int:
-        several = request.model == COUNCIL or request.options.fusion not in (None, "none", "single")
-        return request.options.max_experts or (self.fusion.max_experts if several else 1)
+        """Return the most experts the request may get: its own word, else several for a council or a fusion."""
+        options, routing = request.options, self.router.config
+        if options.max_experts is not None:
+            return options.max_experts
+        if options.fusion in ALONE:
+            return 1
+        if CASCADE in (options.fusion, options.policy or routing.policy):
+            return routing.cascade.cheap_first + 1
+        several = request.model == COUNCIL or options.fusion is not None
+        return self.fusion.max_experts if several else 1
 
     def fusion_of(self, request: ChatRequest, decision: RoutingDecision) -> str:
         """Return the strategy that will be used.
@@ -98,23 +124,28 @@ class Pipeline:
         Raises:
             UnknownStrategy: the request names one that does not exist.
         """
-        asked = request.options.fusion or self.fusion.strategy
+        asked = request.options.fusion or decision.fusion or self.fusion.strategy
         strategy = self.aggregator.strategy(asked).name
         return strategy if len(decision.assignments) > 1 else "single"
 
-    async def answer(self, request: ChatRequest) -> Answering:
+    async def answer(self, request: ChatRequest, client: str = "") -> Answering:
         """Decide, plan and open the answer's stream; the caller reads it to the end or closes it."""
-        decision = await self.decide(request)
+        decision = await self.decide(request, client)
+        if decision.policy != NAMED:
+            self.sessions.answered(session_of(request, client), decision)
+            self.mean_experts.decided(decision)
         fusion = self.fusion_of(request, decision)
         dispatch = plan(decision, request, self.registry.snapshot)
         streams = self.dispatcher.run(dispatch)
         weights = [assignment.weight for assignment in decision.assignments]
         candidates = tuple(Candidate(s, w) for s, w in zip(streams, weights, strict=True))
-        task = self._fusion_task(request, candidates)
+        task = self._fusion_task(request, candidates, decision.stages)
         ignored = ignored_fields(request, decision, self.registry.snapshot)
         return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion))
 
-    def _fusion_task(self, request: ChatRequest, candidates: tuple[Candidate, ...]) -> FusionTask:
+    def _fusion_task(
+        self, request: ChatRequest, candidates: tuple[Candidate, ...], stages: tuple[int, ...]
+    ) -> FusionTask:
         """Return the task; of a request's deadline, candidates may use a share and the fuser what is left."""
         begun, total = time.monotonic(), request.options.deadline_ms
         limits = self.fusion.limits()
@@ -132,16 +163,25 @@ class Pipeline:
             ask=ask,
             fuser=self.fusion.fuser or self.default,
             limits=limits,
+            stages=stages,
         )
 
 
-def named(expert: ExpertName, snapshot: Snapshot) -> RoutingDecision:
+def session_of(request: ChatRequest, client: str) -> Session | None:
+    """Return the session that a client's request belongs to, or None."""
+    return None if request.session is None else (client, request.session)
+
+
+def named(expert: ExpertName, snapshot: Snapshot, thinking: Thinking = "auto") -> RoutingDecision:
     """Return the decision of a client who named the expert: no routing, its own fallbacks."""
+    profile = snapshot[expert].profile
+    mode: Thinking = "auto" if profile.thinking is None else thinking
     return RoutingDecision(
-        assignments=(Assignment(expert, 1.0),),
-        policy="named",
+        assignments=(Assignment(expert, 1.0, mode),),
+        policy=NAMED,
         confidence=1.0,
-        fallbacks=snapshot[expert].profile.fallback,
+        fallbacks=profile.fallback,
+        thinking=mode,
         reason=f"the request names {expert}",
     )
 
@@ -153,7 +193,7 @@ def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot) ->
         ExpertCall(
             expert=assignment.expert,
             messages=request.messages,
-            parameters=for_expert(request.parameters, snapshot[assignment.expert].profile),
+            parameters=for_expert(request.parameters, snapshot[assignment.expert].profile, assignment.thinking),
             deadline_seconds=None if deadline is None else deadline / 1000,
         )
         for assignment in decision.assignments

@@ -13,6 +13,7 @@ from experts.types import Message
 from gateway.errors import InvalidRequest
 
 OURS = frozenset({"model", "messages", "stream", "routing"})
+LONGEST_SESSION = 256
 Names = Annotated[list[str], Field(max_length=256)]
 
 
@@ -46,19 +47,22 @@ class RoutingOptions(BaseModel):
 
     def not_honoured(self) -> tuple[str, ...]:
         """Return the options set here that this version reads but does not act on."""
-        later = {"cost_quality", "max_cost_usd", "max_latency_ms", "thinking", "priority"}
-        return tuple(sorted(later & self.model_fields_set))
+        return tuple(sorted({"priority"} & self.model_fields_set))
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat completion request: what we read of it, and `parameters`, everything else in the body."""
+    """A chat completion request: what we read of it, and `parameters`, everything else in the body.
+
+    `session` is the name under which the client keeps a conversation on its expert.
+    """
 
     model: str
     messages: tuple[Message, ...]
     stream: bool
     options: RoutingOptions
     parameters: Mapping[str, Any]
+    session: str | None = None
 
 
 def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:
@@ -74,6 +78,7 @@ def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:
         stream=_typed(body, "stream", bool, False),
         options=_options(body, headers),
         parameters={key: value for key, value in body.items() if key not in OURS},
+        session=headers.get("x-consilium-session", "")[:LONGEST_SESSION] or None,
     )
 
 

@@ -16,10 +16,12 @@ from experts.profile import SkillProfile
 from experts.types import AnswerChunk, Usage
 from gateway.schemas import ChatRequest
 from router.conversation import message_text, modalities
-from router.types import CandidateScore, Constraints, Query, RoutingDecision
+from router.types import Assignment, CandidateScore, Constraints, Objective, Query, RoutingDecision, Thinking
 
 CHARACTERS_PER_TOKEN = 3.0
 """Low on purpose: an expert whose window might be too small is not worth a refused request."""
+USUAL_CHARACTERS_PER_TOKEN = 4.0
+"""What English text really takes, for what a request is expected to cost."""
 TOKENS_PER_PART = 800
 TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
 
@@ -38,12 +40,17 @@ def to_query(
         min_context_tokens=estimated_tokens(request),
         unfit=unfit,
     )
+    options = request.options
     return Query(
         messages=request.messages,
         constraints=constraints,
-        policy=request.options.policy,
+        policy=options.policy,
         max_experts=max_experts,
-        top_p=request.options.top_p,
+        top_p=options.top_p,
+        objective=Objective(options.cost_quality, options.max_cost_usd, options.max_latency_ms),
+        thinking=options.thinking,
+        prompt_tokens=prompt_tokens(request, USUAL_CHARACTERS_PER_TOKEN),
+        max_output_tokens=output_limit(request),
     )
 
 
@@ -62,18 +69,39 @@ def needed_capabilities(request: ChatRequest, profiles: Iterable[SkillProfile]) 
 
 def estimated_tokens(request: ChatRequest) -> int:
     """Return a cautious estimate of what the conversation and the answer asked for take."""
+    return prompt_tokens(request, CHARACTERS_PER_TOKEN) + (output_limit(request) or 0)
+
+
+def prompt_tokens(request: ChatRequest, characters_per_token: float) -> int:
+    """Return an estimate of what the conversation takes."""
     written = sum(len(message_text(message)) for message in request.messages)
     parts = sum(len(c) for m in request.messages if isinstance(c := m.get("content"), list))
-    asked = request.parameters.get("max_completion_tokens") or request.parameters.get("max_tokens") or 0
-    answer = asked if isinstance(asked, int) else 0
-    return round(written / CHARACTERS_PER_TOKEN) + TOKENS_PER_PART * max(0, parts - 1) + answer
+    return round(written / characters_per_token) + TOKENS_PER_PART * max(0, parts - 1)
 
 
-def for_expert(parameters: Mapping[str, Any], profile: SkillProfile) -> dict[str, Any]:
-    """Return the parameters this expert can take: tools are left out where it declares none."""
-    if "tools" in profile.capabilities:
-        return dict(parameters)
-    return {key: value for key, value in parameters.items() if key not in TOOL_FIELDS}
+def output_limit(request: ChatRequest) -> int | None:
+    """Return the most tokens the client wants to read, or None when it did not say."""
+    asked = request.parameters.get("max_completion_tokens") or request.parameters.get("max_tokens")
+    return asked if isinstance(asked, int) and asked > 0 else None
+
+
+def for_expert(parameters: Mapping[str, Any], profile: SkillProfile, thinking: Thinking = "auto") -> dict[str, Any]:
+    """Return the parameters this expert can take: tools are left out where it declares none, and the fields of
+    its thinking switch come in, under whatever the client set itself.
+    """
+    fit = {k: v for k, v in parameters.items() if "tools" in profile.capabilities or k not in TOOL_FIELDS}
+    if profile.thinking is None or thinking == "auto":
+        return fit
+    return _merged(profile.thinking.on if thinking == "on" else profile.thinking.off, fit)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both, objects joined key by key; where both say something, `above` holds."""
+    merged = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
+            merged[key] = _merged(below[key], above[key])
+    return merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +183,12 @@ def explanation(decision: RoutingDecision, fusion: str, ignored: Iterable[str]) 
         "reason": decision.reason,
         "domains": {domain: round(p, 4) for domain, p in sorted(decision.domains.items(), key=lambda d: -d[1])},
         "skills": list(decision.skills),
+        "difficulty": decision.difficulty,
         "thinking": decision.thinking,
         "fusion": fusion,
-        "experts": [{"expert": a.expert, "weight": round(a.weight, 4)} for a in decision.assignments],
+        "stages": list(decision.stages),
+        "cost_usd": decision.cost_usd,
+        "experts": [_assignment(assignment) for assignment in decision.assignments],
         "candidates": [_candidate(candidate) for candidate in decision.candidates],
         "excluded": [{"expert": name, "reason": why} for name, why in decision.excluded.items()],
         "fallbacks": list(decision.fallbacks),
@@ -166,13 +197,18 @@ def explanation(decision: RoutingDecision, fusion: str, ignored: Iterable[str]) 
     }
 
 
+def _assignment(assignment: Assignment) -> dict[str, Any]:
+    shown = {"expert": assignment.expert, "weight": round(assignment.weight, 4)}
+    return shown if assignment.thinking == "auto" else {**shown, "thinking": assignment.thinking}
+
+
 def _candidate(candidate: CandidateScore) -> dict[str, Any]:
     shown = {
         "expert": candidate.expert,
         "score": round(candidate.score, 4),
         "quality": None if candidate.quality is None else round(candidate.quality, 4),
-        "cost_usd": candidate.cost_usd,
-        "latency_ms": candidate.latency_ms,
+        "cost_usd": None if candidate.cost_usd is None else round(candidate.cost_usd, 10),
+        "latency_ms": None if candidate.latency_ms is None else round(candidate.latency_ms, 1),
     }
     return {**shown, "chosen": candidate.chosen, "reason": candidate.reason}
 

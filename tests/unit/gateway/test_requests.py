@@ -61,7 +61,7 @@ def test_a_bad_field_is_named(body: dict[str, Any], param: str) -> None:
 
 
 def test_options_that_are_read_but_not_acted_on_are_told() -> None:
-    assert ("cost_quality", "thinking") == parse(routing={"thinking": "on", "cost_quality": 1}).options.not_honoured()
+    assert ("priority",) == parse(routing={"thinking": "on", "priority": 1}).options.not_honoured()
     assert () == parse(routing={"explain": True}).options.not_honoured()
 
 

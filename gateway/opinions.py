@@ -1,0 +1,44 @@
+"""Keep the mean number of experts near a target: the doubtful requests of late set the bar for the next one."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.policies.selection import needs, threshold_for
+from router.types import Query, RoutingDecision
+
+WINDOW = 1000
+LEAST = 30
+
+
+class MeanExperts:
+    """How many experts each request gets, so that on average it is `target`; None leaves requests alone.
+
+    `most` is the highest number any request may get. Until `LEAST` requests were seen, each gets the target.
+    """
+
+    def __init__(self, target: float | None, most: int) -> None:
+        self.target, self.most = target, most
+        self._recent: deque[NDArray[np.float64]] = deque(maxlen=WINDOW)
+
+    def limited(self, query: Query) -> Query:
+        """Return the query with as many experts as it should get; one that says `top_p` itself keeps it."""
+        if self.target is None or query.max_experts <= 1 or query.top_p is not None:
+            return query
+        if len(self._recent) < LEAST:
+            return replace(query, max_experts=min(query.max_experts, round(self.target)))
+        threshold = threshold_for(np.stack(self._recent), self.target)
+        return replace(query, top_p=min(1.0, max(1e-6, 1 - threshold)))
+
+    def decided(self, decision: RoutingDecision) -> None:
+        """Remember how much weight the decision left to others."""
+        if self.target is None or not decision.candidates:
+            return
+        need = np.zeros(self.most - 1)
+        found = needs([max(each.share, 1e-12) for each in decision.candidates], self.most)
+        need[: len(found)] = found
+        self._recent.append(need)
