@@ -35,7 +35,12 @@ def recommendation(rows: Sequence[Row], trial: Trial) -> dict[str, Any]:
     else:
         use = "single"
         text = f"Do not route for accuracy: {figures}; the interval touches zero. Ask {best} alone."
-    return {"use": use, "policy": judged["policy"], "expert": best, "text": text + _votes(rows, judged) + _savings(judged)}
+    return {
+        "use": use,
+        "policy": judged["policy"],
+        "expert": best,
+        "text": text + _votes(rows, judged) + _savings(judged),
+    }
 
 
 def _judged(rows: Sequence[Row]) -> Row | None:

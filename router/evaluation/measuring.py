@@ -1,4 +1,4 @@
-"""Measure policies that were fitted before, on tables of outcomes: what `consilium router evaluate --questions` does."""
+"""Measure policies that were fitted before, on tables of outcomes: `consilium router evaluate --questions`."""
 
 from __future__ import annotations
 

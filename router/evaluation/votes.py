@@ -1,9 +1,9 @@
 """Ask several experts and count: weighted votes over recorded answers, stopping as soon as the rest cannot matter.
 
 Answers are compared as normalised strings and coded once (`code_answers`): equal numbers in a row are equal answers,
--1 is no answer, which does not vote. A vote weighs the log-odds that the expert is right, against the chance that
-wrong experts agree by luck: what a naive Bayes reading of the answers gives (Nitzan & Paroush 1982). Experts are
-asked in the order of their estimates; asking stops when those not yet asked could no longer overturn the leader, so
+-1 is no answer, which does not vote. A vote weighs by the log-odds that the expert is right, against the chance that
+wrong experts agree by luck (Nitzan & Paroush 1982). The best expert is asked first, then those that are good and not
+too much like the ones before; asking stops when those not yet asked could no longer overturn the leader, so
 the answer is the one that all k would have given, at fewer calls ("two, then a third on disagreement" is the case of
 three equal weights). Equal tallies go to the answer whose first supporter was asked first.
 """
@@ -21,7 +21,9 @@ from router.evaluation.baselines import ranked
 from router.evaluation.runs import Floats, Indices, Run
 
 SILENT = -1
-LEAST_WEIGHT = 0.05
+LEAST_EVIDENCE = 0.05
+DIVERSITY = 0.1
+"""How much accuracy an expert whose successes are quite its own is worth on a panel."""
 ASK_ALL = 1e12
 """A patience that no lead exceeds."""
 _TIE = 1e-9
@@ -60,34 +62,58 @@ def luck(scores: Floats, codes: Indices) -> float:
 
 
 def vote_weights(estimates: Floats, chance: float) -> Floats:
-    """Return log(p / (1 - p)) - log(chance), at least a little: the weight of a vote by an expert right with p."""
+    """Return the weight of a vote by an expert that is right with p: the root of log(p / (1 - p)) - log(chance).
+
+    The logarithm alone would be right for experts whose errors were independent; theirs are not, and the square
+    root, which brings the weights closer together, votes better on every balanced pool we measured.
+    """
     p = np.clip(estimates, 0.01, 0.99)
-    weights: Floats = np.maximum(np.log(p / (1 - p)) - np.log(chance), LEAST_WEIGHT)
+    weights: Floats = np.sqrt(np.maximum(np.log(p / (1 - p)) - np.log(chance), LEAST_EVIDENCE))
     return weights
 
 
+def overlap(scores: Floats) -> Floats:
+    """Return how alike the experts' successes are: correlations (m, m), 0 where an expert never varies; nan rows go."""
+    complete = scores[~np.isnan(scores).any(axis=1)]
+    varied = complete.std(axis=0) > 0 if len(complete) else np.zeros(scores.shape[1], dtype=bool)
+    found = np.zeros((scores.shape[1], scores.shape[1]))
+    if varied.sum() > 1:
+        found[np.ix_(varied, varied)] = np.corrcoef(complete[:, varied].T)
+    return found
+
+
+def panel(estimates: Floats, k: int, alike: Floats | None = None, diversity: float = DIVERSITY) -> Indices:
+    """Return the k experts to ask (n, k), in order: the best first, then the best of those unlike the ones before.
+
+    Each further expert is judged by estimate - diversity * its mean overlap (m, m) with those chosen already; without
+    `alike` the order is that of the estimates.
+    """
+    if alike is None:
+        return ranked(estimates)[:, :k]
+    n, m = estimates.shape
+    rows, seen, chosen = np.arange(n), np.zeros((n, m)), np.empty((n, min(k, m)), dtype=np.int64)
+    taken = np.zeros((n, m), dtype=bool)
+    for turn in range(chosen.shape[1]):
+        worth = np.where(taken, -np.inf, estimates - diversity * seen / max(turn, 1))
+        chosen[:, turn] = worth.argmax(axis=1)
+        taken[rows, chosen[:, turn]] = True
+        seen += alike[chosen[:, turn]]
+    return chosen
+
+
 def weighted_vote(
-    scores: Floats,
-    costs: Floats,
-    codes: Indices,
-    estimates: Floats,
-    *,
-    k: int,
-    weights: Floats,
-    patience: float = 1.0,
+    scores: Floats, costs: Floats, codes: Indices, order: Indices, weights: Floats, *, patience: float = 1.0
 ) -> Run:
-    """Return the run of asking up to k experts in the order of `estimates`, weighing votes by `weights` (all n, m).
+    """Return the run of asking the experts of `order` (n, k) in turn, weighing their votes by `weights` (n, m).
 
     Asking stops when the leader's lead exceeds `patience` times the weight still to come: 1 never changes the
     outcome of the whole vote, less asks fewer experts and sometimes answers differently, ASK_ALL always asks all k.
     """
-    order = ranked(estimates)[:, : min(k, scores.shape[1])]
     rows = np.arange(len(scores))
     weight = np.take_along_axis(weights, order, axis=1)
     tally, quality = np.zeros((2, len(scores), max(2, int(codes.max(initial=0)) + 1)))
     open_, cost, asked = np.ones(len(scores), dtype=bool), np.zeros(len(scores)), np.zeros(len(scores))
-    for turn in range(order.shape[1]):
-        column = order[:, turn]
+    for turn, column in enumerate(order.T):
         code = codes[rows, column]
         heard = open_ & (code != SILENT)
         fresh = heard & (tally[rows, code] == 0)
@@ -108,11 +134,11 @@ def _decided(tally: Floats, rest: Floats) -> NDArray[np.bool_]:
     return decided
 
 
-def majority(scores: Floats, costs: Floats, codes: Indices, estimates: Floats, *, k: int) -> Run:
-    """Return the run of always asking the k best by `estimates`, each with one vote."""
-    return weighted_vote(scores, costs, codes, estimates, k=k, weights=np.ones_like(scores), patience=ASK_ALL)
+def majority(scores: Floats, costs: Floats, codes: Indices, order: Indices) -> Run:
+    """Return the run of always asking all experts of `order` (n, k), each with one vote."""
+    return weighted_vote(scores, costs, codes, order, np.ones_like(scores), patience=ASK_ALL)
 
 
-def two_then_third(scores: Floats, costs: Floats, codes: Indices, estimates: Floats) -> Run:
-    """Return the run of asking two experts, and a third only where they disagree; one vote each."""
-    return weighted_vote(scores, costs, codes, estimates, k=3, weights=np.ones_like(scores))
+def two_then_third(scores: Floats, costs: Floats, codes: Indices, order: Indices) -> Run:
+    """Return the run of asking the first two experts, and the third only where they disagree; one vote each."""
+    return weighted_vote(scores, costs, codes, order[:, :3], np.ones_like(scores))

@@ -11,7 +11,7 @@ from router.evaluation.intervals import Bootstrap
 from router.evaluation.rows import Ladder, Row, run_row
 from router.evaluation.runs import Floats, Run, best_by
 from router.evaluation.trial import Trial
-from router.evaluation.votes import ASK_ALL, vote_weights, weighted_vote
+from router.evaluation.votes import ASK_ALL, panel, vote_weights, weighted_vote
 
 SIZES: tuple[int | str, ...] = (2, 3, 5, "all")
 MUST_GAIN = 0.002
@@ -63,8 +63,9 @@ def vote(estimates: Floats, k: int, trial: Trial, *, patience: float = 1.0) -> R
     test, chance = trial.test, trial.chance
     if test.codes is None or chance is None:
         raise ConfigError("Votes need the experts' answers: the column `pred` of the outcomes.")
+    order = panel(estimates, k, trial.alike)
     weights = vote_weights(estimates, chance)
-    return weighted_vote(test.scores, test.costs, test.codes, estimates, k=k, weights=weights, patience=patience)
+    return weighted_vote(test.scores, test.costs, test.codes, order, weights, patience=patience)
 
 
 def votes_pay(trial: Trial, k: int) -> bool:
@@ -77,7 +78,8 @@ def votes_pay(trial: Trial, k: int) -> bool:
     if train.codes is None or trial.chance is None or not len(train):
         return False
     means = train.scores.mean(axis=0, keepdims=True).repeat(len(train), axis=0)
-    run = weighted_vote(train.scores, train.costs, train.codes, means, k=k, weights=vote_weights(means, trial.chance))
+    order, weights = panel(means, k, trial.alike), vote_weights(means, trial.chance)
+    run = weighted_vote(train.scores, train.costs, train.codes, order, weights)
     gain = run.quality - train.scores[:, trial.best]
     draws = Bootstrap(np.unique(train.keys, return_inverse=True)[1], draws=500)
     return draws.interval(gain)[0] > MUST_GAIN

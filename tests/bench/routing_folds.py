@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.evaluation import Reference
+from router.evaluation.baselines import ranked
 from router.evaluation.curve import trace_runs
 from router.evaluation.frontier import average_improvement_in_quality, quality_neutral_cost
 from router.evaluation.intervals import Bootstrap
 from router.evaluation.runs import Floats, Run, best_by
 from router.evaluation.trial import Trial
-from router.evaluation.votes import majority, two_then_third, vote_weights, weighted_vote
+from router.evaluation.votes import ASK_ALL, majority, two_then_third, vote_weights, weighted_vote
 from router.evaluation.voting import vote, votes_pay
 from tests.bench.routing_baselines import Fold
 from tests.bench.routing_tables import Pool
 
 FOLDS = 5
-ASK_ALL = 1e12
 Estimator = Callable[[Pool, Pool, Fold], Mapping[str, Floats]]
 """Takes the training and the test side of a fold; returns policy -> estimates (n_test, m)."""
 
@@ -106,14 +106,15 @@ def _votes(values: Floats, trial: Trial) -> dict[str, Run]:
     """Return the simple votes of three: always, one vote each or weighted; two and then a third."""
     assert trial.test.codes is not None
     assert trial.chance is not None
-    sides = trial.test.scores, trial.test.costs, trial.test.codes, values
+    sides = trial.test.scores, trial.test.costs, trial.test.codes
+    three, five = ranked(values)[:, :3], ranked(values)[:, :5]
     weights = vote_weights(values, trial.chance)
     return {
-        "+majority3": majority(*sides, k=3),
-        "+weighted3": weighted_vote(*sides, k=3, weights=weights, patience=ASK_ALL),
-        "+two,third": two_then_third(*sides),
-        "+majority5": majority(*sides, k=5),
-        "+weighted5": weighted_vote(*sides, k=5, weights=weights, patience=ASK_ALL),
+        "+majority3": majority(*sides, three),
+        "+weighted3": weighted_vote(*sides, three, weights, patience=ASK_ALL),
+        "+two,third": two_then_third(*sides, three),
+        "+majority5": majority(*sides, five),
+        "+weighted5": weighted_vote(*sides, five, weights, patience=ASK_ALL),
     }
 
 

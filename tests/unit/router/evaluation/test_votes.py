@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 import numpy as np
@@ -17,12 +18,15 @@ from router.evaluation.votes import (
     luck,
     majority,
     normalised,
+    overlap,
+    panel,
     two_then_third,
     vote_weights,
     weighted_vote,
 )
 
 COSTS = np.array([[1.0, 10.0, 100.0]])
+IN_TURN = np.array([[0, 1, 2]])
 
 
 def answers(*row: str | None) -> NDArray[np.int64]:
@@ -42,40 +46,38 @@ def test_equal_answers_get_equal_codes_and_none_gets_no_code() -> None:
 
 
 def test_two_that_agree_are_not_followed_by_a_third() -> None:
-    run = two_then_third(np.array([[1.0, 1.0, 0.0]]), COSTS, answers("A", "A", "B"), np.array([[0.9, 0.8, 0.7]]))
+    run = two_then_third(np.array([[1.0, 1.0, 0.0]]), COSTS, answers("A", "A", "B"), IN_TURN)
 
     assert (1.0, 11.0, 2.0, 0) == (run.quality[0], run.cost[0], run.experts[0], run.first[0])
 
 
 def test_two_that_disagree_are_settled_by_the_third() -> None:
-    run = two_then_third(np.array([[0.0, 1.0, 1.0]]), COSTS, answers("A", "B", "B"), np.array([[0.9, 0.8, 0.7]]))
+    run = two_then_third(np.array([[0.0, 1.0, 1.0]]), COSTS, answers("A", "B", "B"), IN_TURN)
 
     assert (1.0, 111.0, 3.0) == (run.quality[0], run.cost[0], run.experts[0])
 
 
 def test_three_different_answers_fall_to_the_first_asked() -> None:
-    run = majority(np.array([[0.0, 1.0, 0.0]]), COSTS, answers("A", "B", "C"), np.array([[0.5, 0.9, 0.1]]), k=3)
+    run = majority(np.array([[0.0, 1.0, 0.0]]), COSTS, answers("A", "B", "C"), np.array([[1, 0, 2]]))
 
     assert (1.0, 1) == (run.quality[0], run.first[0])
 
 
 def test_a_silent_expert_does_not_vote_but_is_paid() -> None:
-    run = two_then_third(np.array([[0.0, 1.0, 0.0]]), COSTS, answers(None, "B", "C"), np.array([[0.9, 0.8, 0.7]]))
+    run = two_then_third(np.array([[0.0, 1.0, 0.0]]), COSTS, answers(None, "B", "C"), IN_TURN)
 
     assert (1.0, 111.0) == (run.quality[0], run.cost[0])
 
 
 def test_when_all_are_silent_the_first_asked_counts() -> None:
-    run = majority(np.array([[0.0, 0.5, 1.0]]), COSTS, answers(None, None, None), np.array([[0.1, 0.9, 0.2]]), k=3)
+    run = majority(np.array([[0.0, 0.5, 1.0]]), COSTS, answers(None, None, None), np.array([[1, 2, 0]]))
 
     assert 0.5 == run.quality[0]
 
 
 def test_one_heavy_vote_outweighs_two_light_ones() -> None:
     weights = np.array([[3.0, 1.0, 1.0]])
-    run = weighted_vote(
-        np.array([[1.0, 0.0, 0.0]]), COSTS, answers("A", "B", "B"), np.array([[0.9, 0.2, 0.1]]), k=3, weights=weights
-    )
+    run = weighted_vote(np.array([[1.0, 0.0, 0.0]]), COSTS, answers("A", "B", "B"), IN_TURN, weights)
 
     assert (1.0, 1.0) == (run.quality[0], run.experts[0])
 
@@ -83,7 +85,7 @@ def test_one_heavy_vote_outweighs_two_light_ones() -> None:
 def test_a_vote_weighs_more_the_surer_and_the_rarer_a_lucky_agreement() -> None:
     sure, unsure = vote_weights(np.array([[0.9, 0.3]]), 0.2)[0]
 
-    assert pytest.approx([np.log(9) + np.log(5), np.log(0.3 / 0.7) + np.log(5)]) == [sure, unsure]
+    assert pytest.approx([(np.log(9) + np.log(5)) ** 0.5, (np.log(0.3 / 0.7) + np.log(5)) ** 0.5]) == [sure, unsure]
     assert vote_weights(np.array([[0.5]]), 0.5)[0, 0] < vote_weights(np.array([[0.5]]), 0.1)[0, 0]
 
 
@@ -92,6 +94,23 @@ def test_luck_is_the_share_of_wrong_pairs_that_agree() -> None:
     codes = code_answers(np.array([["x", "x", "r"], ["x", "y", None]], dtype=object))
 
     assert (1 + 1) / (2 + 2) == luck(scores, codes)
+
+
+def test_overlap_is_a_correlation_and_zero_for_those_who_never_fail() -> None:
+    scores = np.array([[1, 1, 0, 1], [0, 0, 1, 1], [1, 1, 0, 1], [math.nan, 0, 0, 0]])
+
+    expected = np.array([[1, 1, -1, 0], [1, 1, -1, 0], [-1, -1, 1, 0], [0, 0, 0, 0.0]])
+    assert pytest.approx(expected) == overlap(scores)
+    assert (overlap(scores * math.nan) == 0).all()
+
+
+def test_a_panel_prefers_the_one_who_differs_from_the_first() -> None:
+    estimates = np.array([[0.8, 0.75, 0.7]])
+    alike = np.array([[1.0, 0.9, 0.1], [0.9, 1.0, 0.1], [0.1, 0.1, 1.0]])
+
+    assert [[0, 1, 2]] == panel(estimates, 3).tolist()
+    assert [[0, 2, 1]] == panel(estimates, 3, alike, diversity=0.1).tolist()
+    assert [[0, 1]] == panel(estimates, 2, alike, diversity=0.01).tolist()
 
 
 def by_hand(
@@ -125,8 +144,10 @@ def test_stopping_early_answers_what_all_would_have_answered(seed: int, k: int) 
     codes[rng.random(codes.shape) < 0.2] = SILENT
     estimates, weights = rng.random(scores.shape), rng.integers(1, 4, scores.shape).astype(float)
 
-    early = weighted_vote(scores, scores, codes, estimates, k=k, weights=weights)
-    everyone = weighted_vote(scores, scores, codes, estimates, k=k, weights=weights, patience=ASK_ALL)
+    order = panel(estimates, k)
+
+    early = weighted_vote(scores, scores, codes, order, weights)
+    everyone = weighted_vote(scores, scores, codes, order, weights, patience=ASK_ALL)
 
     expected = [by_hand(*row, k) for row in zip(scores, codes, estimates, weights, strict=True)]
     assert expected == early.quality.tolist() == everyone.quality.tolist()
