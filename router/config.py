@@ -15,9 +15,22 @@ class EncoderConfig(Strict):
     """The sentence encoder that turns text into vectors."""
 
     model: str = Field(default=DEFAULT_ENCODER, description="A sentence-transformers name, or a folder.")
-    threads: int = Field(default=1, ge=1, description="CPU threads one batch may use.")
-    max_batch: int = Field(default=32, ge=1, description="Texts encoded together at most.")
-    max_wait_ms: float = Field(default=2, ge=0, description="How long the first text of a batch waits for company.")
+    runtime: str = Field(
+        default="auto",
+        description="`openvino` (plain BERT models, no torch), `torch` (all of sentence-transformers), or `auto`: "
+        "openvino where it can.",
+    )
+    adapter: str | None = Field(
+        default=None, description="A low-rank change of its weights: adapter.safetensors, or the folder with it."
+    )
+    threads: int = Field(default=2, ge=1, description="CPU threads one batch may use.")
+    max_batch: int = Field(default=16, ge=1, description="Texts encoded together at most.")
+    max_wait_ms: float = Field(
+        default=0,
+        ge=0,
+        description="How long the first text of a batch waits for company; without waiting, batches form while the "
+        "encoder is busy.",
+    )
     cache_size: int = Field(default=10_000, ge=0, description="Vectors kept by text, least recent out first.")
 
 

@@ -17,7 +17,7 @@ from router import Encoder, Router, RoutingConfig, default_taxonomy
 from router.artifacts import SHIPPED, load_head
 from router.classifiers import CLASSIFIERS, Classifier, Ground
 from router.config import EncoderConfig
-from router.encoder import Embed, load_sentence_transformer
+from router.encoder import Embed, load_encoder
 from router.types import Query
 from tests.unit.router.chat_conversations import CONVERSATIONS, Topic
 from tests.unit.router.chat_questions import QUESTIONS
@@ -29,7 +29,7 @@ SPECIALISTS = [SkillProfile(domain.replace(" ", "-"), domains=(domain,)) for dom
 
 @pytest.fixture(scope="module")
 def model() -> Embed:
-    return load_sentence_transformer(EncoderConfig())
+    return load_encoder(EncoderConfig())
 
 
 @pytest.fixture

