@@ -98,13 +98,17 @@ class FusionTask:
 
 @dataclass(slots=True)
 class FusionReport:
-    """What happened in one fusion. `answered_by` is known when the first chunk is; the rest at the end."""
+    """What happened in one fusion. `answered_by` is known when the first chunk is; the rest at the end.
+
+    `unasked`: candidates that were not needed and never called.
+    """
 
     strategy: str
     answered_by: ExpertName | None = None
     fuser: ExpertName | None = None
     answers: list[Answer] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    unasked: list[ExpertName] = field(default_factory=list)
     note: str = ""
     usage_by_expert: dict[ExpertName, Usage] = field(default_factory=dict)
     attempts: int = 0

@@ -1,10 +1,11 @@
 """Ways to make one answer of several. STRATEGIES maps the name in a request to the strategy."""
 
 from aggregator.strategies.base import Strategy
+from aggregator.strategies.cascade import Cascade
 from aggregator.strategies.single import Single
 from aggregator.strategies.synthesize import Synthesize
 from aggregator.strategies.vote import Vote
 
-STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (Single(), Synthesize(), Vote())}
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (Cascade(), Single(), Synthesize(), Vote())}
 
 __all__ = ["STRATEGIES", "Strategy"]

@@ -3,7 +3,8 @@
 Candidates whose texts hold no comparable final answer abstain; when all abstain the primary's answer is
 returned. Ties go to the group with the heaviest single voter, then to the primary (self-consistency of
 2203.11171 with the router's weights in place of counts; Symbolic-MoE, 2503.05641, section 3.3 baseline).
-Waiting stops as soon as no remaining candidate can change the winner.
+Waiting stops as soon as no remaining candidate can change the winner; in stages, such candidates are never asked
+("two, then a third on disagreement").
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ class Vote:
 
     async def fuse(self, task: FusionTask, report: FusionReport) -> AsyncGenerator[AnswerChunk, None]:
         """Yield the winner's answer; see `Strategy.fuse`."""
-        answers = await gather(task.candidates, task.limits, report, decided)
+        answers = await gather(task.candidates, task.limits, report, decided, task.stages)
         report.finals.update({answer.expert: final_answer(answer.text) for answer in answers})
+        if report.unasked:
+            report.note = f"{', '.join(report.unasked)} could not change the winner and was not asked"
         winner = elect(answers)
         if winner is None:
             report.note = "no comparable final answers: the primary's answer is returned"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aggregator.strategies.vote import Vote
 from aggregator.types import Candidate, FusionReport, FusionTask
 from experts.types import ExpertCall, ExpertStream
@@ -12,9 +17,9 @@ def nobody(call: ExpertCall) -> ExpertStream:
     raise AssertionError(f"a vote asks no fuser, not even {call.expert}")
 
 
-async def vote(*candidates: Candidate) -> tuple[str, FusionReport]:
+async def vote(*candidates: Candidate, stages: tuple[int, ...] = ()) -> tuple[str, FusionReport]:
     report = FusionReport("vote")
-    task = FusionTask(candidates=candidates, messages=(), ask=nobody)
+    task = FusionTask(candidates=candidates, messages=(), ask=nobody, stages=stages)
     text = "".join([chunk.text async for chunk in Vote().fuse(task, report)])
     return text, report
 
@@ -62,3 +67,38 @@ async def test_a_dead_voter_does_not_stop_the_vote() -> None:
     text, report = await vote(fails("dead", 0.9), says("a", "Answer: 1", 0.1))
 
     assert ("Answer: 1", 1) == (text, len(report.failures))
+
+
+async def test_a_third_expert_is_asked_only_when_the_first_two_disagree() -> None:
+    third = says("c", "Answer: 2", 0.3)
+    text, agreed = await vote(says("a", "Answer: 1", 0.4), says("b", "Answer: 1", 0.3), third, stages=(2, 1))
+
+    assert ("Answer: 1", ["c"], 2) == (text, agreed.unasked, agreed.attempts)
+    assert 0 == third.stream.facts.attempts
+
+    text, split = await vote(says("a", "Answer: 1", 0.4), says("b", "Answer: 2", 0.3), third, stages=(2, 1))
+
+    assert ("Answer: 2", [], 3) == (text, split.unasked, split.attempts)
+
+
+async def test_a_third_expert_stands_in_when_one_of_the_first_two_fails() -> None:
+    text, report = await vote(fails("a", 0.4), fails("b", 0.3), says("c", "Answer: 2", 0.3), stages=(2, 1))
+
+    assert ("Answer: 2", "c") == (text, report.answered_by)
+
+
+@given(
+    finals=st.lists(st.sampled_from(["Answer: 1", "Answer: 2", "Answer: 3", "words " * 12]), min_size=3, max_size=5),
+    odds=st.lists(st.integers(1, 9), min_size=5, max_size=5),
+)
+def test_asking_in_stages_never_changes_who_wins(finals: list[str], odds: list[int]) -> None:
+    weights = sorted((each / sum(odds[: len(finals)]) for each in odds[: len(finals)]), reverse=True)
+    stages = (2, *(1 for _ in finals[2:]))
+
+    def world() -> list[Candidate]:
+        return [says(f"e{n}", text, weight) for n, (text, weight) in enumerate(zip(finals, weights, strict=True))]
+
+    together, lazy = (asyncio.run(vote(*world(), stages=plan)) for plan in ((), stages))
+
+    assert together[0] == lazy[0]
+    assert lazy[1].attempts <= together[1].attempts == len(finals)
