@@ -224,6 +224,7 @@ def fusion_facts(report: FusionReport) -> dict[str, Any]:
         "fuser": report.fuser,
         "answered_by": report.answered_by,
         "note": report.note or None,
+        "unasked": report.unasked,
         "candidates": [_fused_candidate(answer, report) for answer in report.answers] + failed,
     }
 

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from experts.errors import ServiceError
 from experts.types import Domain, Message
@@ -168,5 +168,5 @@ def _skills(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name and len(name) <= LONGEST_SKILL))[:MOST_SKILLS]
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
@@ -125,7 +126,7 @@ async def test_an_unknown_policy_is_an_error_that_lists_the_known_ones() -> None
 class FittedToMath:
     """A fitted policy that knows one expert."""
 
-    reads_scores = True
+    reads_scores: ClassVar[bool] = True
     experts = frozenset({"math"})
 
     def decide(
