@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from gateway.errors import AuthenticationFailed
+from gateway.errors import AuthenticationFailed, PermissionDenied
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,29 @@ class Keyring:
         if not any(matches):
             raise AuthenticationFailed("Send one of the gateway's keys as 'Authorization: Bearer KEY' or 'x-api-key'.")
         return Client(key_id=offered[:8])
+
+
+class AdminKey:
+    """The one key that may administer. Without one nobody may."""
+
+    def __init__(self, key: str) -> None:
+        self._hash = sha256(key.encode()).hexdigest() if key else ""
+
+    def check(self, headers: Mapping[str, str], keyring: Keyring) -> None:
+        """Let the administrator in.
+
+        Raises:
+            AuthenticationFailed: there is no admin key, or none of ours was sent.
+            PermissionDenied: the key is a client's.
+        """
+        offered = _offered_key(headers)
+        if not self._hash:
+            raise AuthenticationFailed("This gateway has no admin key: set CONSILIUM_ADMIN_KEY and start it again.")
+        if hmac.compare_digest(sha256(offered.encode()).hexdigest(), self._hash):
+            return
+        if offered and keyring.authenticate(headers) is not ANYONE:
+            raise PermissionDenied("This needs the admin key (CONSILIUM_ADMIN_KEY), not a client's key.")
+        raise AuthenticationFailed("Send the admin key as 'Authorization: Bearer KEY' or 'x-api-key'.")
 
 
 def _offered_key(headers: Mapping[str, str]) -> str:

@@ -21,5 +21,12 @@ def client_of(request: Request) -> Client:
     return services_of(request).keyring.authenticate(request.headers)
 
 
+def admin_of(request: Request) -> None:
+    """Let only the administrator in."""
+    services = services_of(request)
+    services.admin.check(request.headers, services.keyring)
+
+
 ServicesDep = Annotated[Services, Depends(services_of)]
 ClientDep = Annotated[Client, Depends(client_of)]
+AdminDep = Annotated[None, Depends(admin_of)]

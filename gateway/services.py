@@ -18,16 +18,23 @@ from experts.errors import ConfigError
 from experts.health import HealthBoard, Prober
 from experts.launch import Fleet, ServerProgress, ServerState, find_environment, plan_servers
 from experts.registry import Expert, Registry, Replica, static_replicas
-from experts.types import ExpertName
-from gateway.auth import Keyring
+from experts.types import ExpertCall, ExpertName, Message
+from gateway.auth import AdminKey, Keyring
 from gateway.configuration import GatewayConfig
+from gateway.feedback import Feedback
+from gateway.improvement import check_trials, open_feedback, opened_learner
 from gateway.metrics import ExpertLoad, Metrics
 from gateway.pipeline import Pipeline
 from gateway.settings import Settings
+from gateway.translate import for_expert
+from gateway.trials import Split
 from router import Router, RoutingConfig
 from router.encoder import TextEncoder
+from router.reading import Ask
+from router.types import Load
 
 LAG_INTERVAL_SECONDS = 0.5
+READING_PARAMETERS = {"max_tokens": 200, "temperature": 0}
 Progress = Callable[[ServerProgress], None]
 
 
@@ -43,6 +50,8 @@ class Services:
     pipeline: Pipeline
     metrics: Metrics
     keyring: Keyring
+    admin: AdminKey
+    feedback: Feedback
     fleet: Fleet | None
 
     def state(self, expert: ExpertName) -> str:
@@ -60,6 +69,21 @@ class Services:
         states = {name: self.state(name) for name in self.registry.snapshot}
         unfit = {name: state for name, state in states.items() if state != "ready"}
         return {} if len(unfit) == len(states) else unfit
+
+    def load(self) -> dict[ExpertName, Load]:
+        """Return what each expert is doing and how fast it lately answered, for the router."""
+        admission, pace = self.dispatcher.admission, self.dispatcher.pace
+        found = {}
+        for name, expert in self.registry.snapshot.items():
+            times = pace.of(name)
+            found[name] = Load(
+                in_flight=admission.running.get(name, 0),
+                waiting=admission.waiting.get(name, 0),
+                places=expert.config.limits.max_in_flight,
+                first_token_ms=None if times is None else times.first_token_ms,
+                total_ms=None if times is None else times.total_ms,
+            )
+        return found
 
     def loads(self) -> Iterable[ExpertLoad]:
         """Yield what each expert is doing, for the metrics."""
@@ -96,8 +120,13 @@ async def open_services(
         backends: dict[str, Backend] = {name: backend(client) for name, backend in BACKENDS.items()}
         dispatcher = Dispatcher(registry, backends, HealthBoard())
         routing = routing_config(config.routing, default, root)
-        router = await Router.create(routing, registry.profiles, encoder=encoder)
+        ask = asking(routing.llm.expert, registry, dispatcher)
+        router = await Router.create(routing, registry.profiles, encoder=encoder, ask=ask)
         stack.push_async_callback(router.aclose)
+        check_trials(config, router)
+        metrics = Metrics(lambda: built[0].loads(), lambda: encoder_counts(router))
+        learner = await opened_learner(settings, config.routing, metrics, stack)
+        split = Split(config.routing)
         built: list[Services] = []
         pipeline = Pipeline(
             registry=registry,
@@ -107,6 +136,9 @@ async def open_services(
             fusion=config.fusion,
             default=default,
             unfit=lambda: built[0].unfit(),
+            load=lambda: built[0].load(),
+            learned=learner.overlaid,
+            policy=split.policy,
         )
         services = Services(
             settings=settings,
@@ -115,8 +147,10 @@ async def open_services(
             dispatcher=dispatcher,
             router=router,
             pipeline=pipeline,
-            metrics=Metrics(lambda: built[0].loads(), lambda: encoder_counts(router)),
+            metrics=metrics,
             keyring=Keyring(settings.key_values()),
+            admin=AdminKey(settings.admin_key.get_secret_value()),
+            feedback=await open_feedback(config.routing, learner, split, pipeline, metrics, stack),
             fleet=fleet,
         )
         built.append(services)
@@ -129,14 +163,31 @@ def default_expert(config: GatewayConfig) -> ExpertName:
     """Return the generalist: the configured one, else the first expert that declares no domain, else the first.
 
     Raises:
-        ConfigError: routing.default or fusion.fuser names nobody.
+        ConfigError: routing.default, routing.llm.expert or fusion.fuser names nobody.
     """
     names = [expert.name for expert in config.experts]
-    for key, named in (("routing.default", config.routing.default), ("fusion.fuser", config.fusion.fuser)):
+    meant = {
+        "routing.default": config.routing.default,
+        "routing.llm.expert": config.routing.llm.expert,
+        "fusion.fuser": config.fusion.fuser,
+    }
+    for key, named in meant.items():
         if named is not None and named not in names:
             raise ConfigError(f"{key} names '{named}', which is not one of {', '.join(names)}.")
     generalists = [expert.name for expert in config.experts if not expert.domains]
     return config.routing.default or (generalists or names)[0]
+
+
+def asking(expert: ExpertName | None, registry: Registry, dispatcher: Dispatcher) -> Ask | None:
+    """Return what asks the reading expert, by its own name and without thinking; None when there is none."""
+    if expert is None:
+        return None
+
+    async def ask(messages: tuple[Message, ...]) -> str:
+        parameters = for_expert(READING_PARAMETERS, registry.snapshot[expert].profile, "off")
+        return (await dispatcher.open(ExpertCall(expert, messages, parameters)).read()).text
+
+    return ask
 
 
 def check_strategy(config: GatewayConfig) -> None:

@@ -25,6 +25,13 @@ class Settings(BaseSettings):
     api_keys: SecretStr = Field(
         default=SecretStr(""), description="Comma-separated keys clients may use; empty means open, on loopback only."
     )
+    admin_key: SecretStr = Field(
+        default=SecretStr(""), description="The administrator's key; empty: `consilium serve` makes one, once."
+    )
+    store: str = Field(
+        default="",
+        description="File of what is remembered; empty: consilium.db in the state folder; :memory: for none.",
+    )
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="Largest request body read.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     drain_seconds: float = Field(default=30, ge=0, description="Time running requests get at shutdown.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
@@ -13,6 +14,7 @@ from starlette.types import Receive
 
 from aggregator.types import FusionReport
 from gateway.api.documentation import CHAT_BODY
+from gateway.decisions import Remembered
 from gateway.deps import ClientDep, ServicesDep
 from gateway.errors import ClientGone
 from gateway.middleware import read_body
@@ -27,21 +29,33 @@ api = APIRouter()
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request under way; `told` becomes its log line, `judged` says that its text is wanted for a judge."""
+
+    chat: ChatRequest
+    answering: Answering
+    entry: Remembered
+    services: Services
+    told: dict[str, Any]
+    judged: bool
+
+
 @api.post("/v1/chat/completions", openapi_extra=CHAT_BODY)
 async def chat_completions(request: Request, services: ServicesDep, client: ClientDep) -> Response:
     """Answer a conversation: the router picks the expert unless `model` names one."""
     content = await read_body(request.receive, request.headers, services.settings.max_body_bytes)
     chat = parse_chat(content, request.headers)
     told = request.state.told = {"model": known_model(chat, services), "stream": chat.stream, "key": client.key_id}
-    answering = await services.pipeline.answer(chat)
+    answering = await services.pipeline.answer(chat, client.key_id)
     services.metrics.decided(answering.decision)
+    entry = services.feedback.decided(request.state.request_id, client.key_id, chat, answering.decision)
+    exchange = Exchange(chat, answering, entry, services, told, services.feedback.wants_text())
     told["policy"] = answering.decision.policy
     told["experts"] = [assignment.expert for assignment in answering.decision.assignments]
     explained = explanation(answering.decision, answering.fusion, answering.ignored) if chat.options.explain else None
     envelope = Envelope.begin(request.state.request_id, explained)
-    if chat.stream:
-        return await streamed(chat, answering, envelope, services, told)
-    return await whole(request.receive, answering, envelope, services, told)
+    return await (streamed(exchange, envelope) if chat.stream else whole(request.receive, exchange, envelope))
 
 
 def known_model(chat: ChatRequest, services: Services) -> str:
@@ -49,26 +63,25 @@ def known_model(chat: ChatRequest, services: Services) -> str:
     return chat.model if chat.model in services.registry.snapshot or chat.model in VIRTUAL_MODELS else "unknown"
 
 
-async def whole(
-    receive: Receive, answering: Answering, envelope: Envelope, services: Services, told: dict[str, Any]
-) -> Response:
+async def whole(receive: Receive, exchange: Exchange, envelope: Envelope) -> Response:
     """Read the stream to its end and answer in one piece."""
+    answering, text = exchange.answering, ""
     try:
         answer = await while_connected(receive, answering.stream.read())
+        text = answer.answer.text
     finally:
         await answering.stream.aclose()
-        account(answering.stream.report, services, told)
-    headers = answer_headers(answering, services)
+        account(exchange, text)
+    headers = answer_headers(answering, exchange.services)
     return JsonResponse(whole_body(answer, envelope), headers=headers)
 
 
-async def streamed(
-    chat: ChatRequest, answering: Answering, envelope: Envelope, services: Services, told: dict[str, Any]
-) -> Response:
+async def streamed(exchange: Exchange, envelope: Envelope) -> Response:
     """Begin the response once the first chunk is there, or has let us wait for a while."""
+    chat, answering, services = exchange.chat, exchange.answering, exchange.services
     asked_usage = bool((chat.parameters.get("stream_options") or {}).get("include_usage"))
     chunks = wire_chunks(answering.stream, envelope, include_usage=asked_usage)
-    primed = Primed(_accounted(chunks, answering, services, told))
+    primed = Primed(_accounted(chunks, exchange))
     await primed.prime(services.settings.keep_alive_seconds)
     headers = {**answer_headers(answering, services), "cache-control": "no-cache", "x-accel-buffering": "no"}
     events = primed.events(services.settings.keep_alive_seconds)
@@ -76,22 +89,34 @@ async def streamed(
 
 
 async def _accounted(
-    chunks: AsyncGenerator[dict[str, Any], None], answering: Answering, services: Services, told: dict[str, Any]
+    chunks: AsyncGenerator[dict[str, Any], None], exchange: Exchange
 ) -> AsyncGenerator[dict[str, Any], None]:
+    words: list[str] = []
     try:
         async for chunk in chunks:
+            if exchange.judged:
+                words.append(visible_text(chunk))
             yield chunk
     finally:
         await chunks.aclose()
-        await answering.stream.aclose()
-        account(answering.stream.report, services, told)
+        await exchange.answering.stream.aclose()
+        account(exchange, "".join(words))
 
 
-def account(report: FusionReport, services: Services, told: dict[str, Any]) -> None:
-    """Count an answer, and add to the request's log line who gave it and at what usage."""
+def visible_text(chunk: Mapping[str, Any]) -> str:
+    """Return the words that a wire chunk adds to choice 0."""
+    choices = chunk.get("choices") or [{}]
+    return (choices[0].get("delta") or {}).get("content") or ""
+
+
+def account(exchange: Exchange, text: str) -> None:
+    """Count an answer, note who gave it, and add that to the request's log line; `text` is judged where wanted."""
+    report, services, told = exchange.answering.stream.report, exchange.services, exchange.told
     services.metrics.answered(report)
     told["answered_by"] = report.answered_by
     told["prompt_tokens"], told["completion_tokens"] = report.usage.prompt_tokens, report.usage.completion_tokens
+    cost = cost_usd(report, services)
+    services.feedback.answered(exchange.entry, exchange.chat, report, cost, text if exchange.judged else None)
 
 
 def answer_headers(answering: Answering, services: Services) -> dict[str, str]:
@@ -111,7 +136,8 @@ def cost_usd(report: FusionReport, services: Services) -> float | None:
     """Return what the answer's tokens cost, or None while unknown or when somebody's price is."""
     total = 0.0
     for expert, usage in report.usage_by_expert.items():
-        price = services.registry.snapshot[expert].profile.price
+        known = services.registry.snapshot.get(expert)
+        price = None if known is None else known.profile.price
         if price is None:
             return None
         read, written = usage.prompt_tokens, usage.completion_tokens

@@ -1,0 +1,189 @@
+"""From a decision to what it taught: remember it, learn how the answer turned out, move the routing.
+
+decided    when a request is routed: remember what feedback will need, start the shadow
+answered   when its answer is whole: who wrote it, what it cost; perhaps have it judged
+given      when the client says how good it was: credit the experts, learn, count it in its arm
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aggregator.types import FusionReport
+from experts.errors import ExpertError
+from experts.store import StoreError
+from experts.types import ExpertName, Message
+from gateway.background import Background
+from gateway.decisions import Decisions, Opinion, Outcome, Remembered, likely
+from gateway.errors import InvalidRequest
+from gateway.judging import Judge
+from gateway.learning import Learner
+from gateway.logs import facts
+from gateway.metrics import Metrics
+from gateway.schemas import ChatRequest
+from gateway.trials import Split, Trials
+from router.conversation import message_text
+from router.learning import Authorship, Credit, LearningConfig, Lesson, Mark, credits, logit
+from router.types import RoutingDecision
+
+log = logging.getLogger(__name__)
+LEARNED, LIMITED, COUNTED = "learned", "limited", "counted"
+PROMPT_CHARACTERS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What feedback did: `outcome` is "learned", "limited" (the key's account is full) or "counted" (nothing)."""
+
+    outcome: str
+    credited: Mapping[ExpertName, Credit]
+    replaced: bool
+
+
+class Feedback:
+    """Joins the ring of decisions, the learner, the trials and the judge. All but the ring are borrowed.
+
+    `judge` is None when nobody judges.
+    """
+
+    def __init__(
+        self,
+        config: LearningConfig,
+        *,
+        learner: Learner,
+        split: Split,
+        trials: Trials,
+        judge: Judge | None,
+        metrics: Metrics,
+    ) -> None:
+        self.config, self.learner, self.split, self.trials = config, learner, split, trials
+        self.decisions = Decisions(config.remember)
+        self._judge, self._metrics = judge, metrics
+        self._giving = asyncio.Lock()
+        self._judging = Background("judge", config.judge.concurrency)
+
+    def decided(self, request_id: str, key: str, request: ChatRequest, decision: RoutingDecision) -> Remembered:
+        """Remember a decision, and start whatever goes on beside the request."""
+        domains = likely(decision.domains)
+        entry = Remembered(
+            request_id=request_id,
+            key=key,
+            arm=self.split.arm(request),
+            decision=decision,
+            domains=domains,
+            bases={
+                each.expert: logit(each.quality) - self.learner.shift(each.expert, domains)
+                for each in decision.candidates
+                if each.quality is not None and domains
+            },
+            prompt=message_text(request.messages[-1])[:PROMPT_CHARACTERS] if self.config.keep_prompts else None,
+        )
+        self.decisions.add(entry)
+        self.trials.shadow(request, entry)
+        return entry
+
+    def wants_text(self) -> bool:
+        """Say whether this answer's text will be judged; drawn anew for each request."""
+        return self._judge is not None and random.random() < self.config.judge.share
+
+    def answered(
+        self, entry: Remembered, request: ChatRequest, report: FusionReport, cost_usd: float | None, text: str | None
+    ) -> None:
+        """Note how an answer came about; `text` is its words when it is to be judged."""
+        if report.answered_by is None:
+            return
+        weights = {answer.expert: answer.weight for answer in report.answers}
+        authorship = Authorship(report.answered_by, weights if len(weights) > 1 else {}, dict(report.finals))
+        entry.outcome = Outcome(authorship, time.time() - entry.at, cost_usd)
+        self.trials.answered(entry, entry.outcome)
+        if text is not None and self._judge is not None:
+            texts = {answer.expert: answer.text for answer in report.answers} or {report.answered_by: text}
+            judged = {expert: each for expert, each in texts.items() if expert != self._judge.expert and each.strip()}
+            if judged and not self._judging.start(self._judged(self._judge, entry, request.messages, judged)):
+                self._metrics.judgements.labels("dropped").inc()
+
+    async def given(self, request_id: str, key: str, opinion: Opinion) -> Heard:
+        """Take a client's opinion on a request of its own; a second one on the same request replaces the first.
+
+        Raises:
+            UnknownRequest: the request is not remembered, or another key's.
+            InvalidRequest: it has no answer, or `expert` had no part in it.
+            StoreError: what it teaches could not be kept; nothing has changed.
+        """
+        entry = self.decisions.of(request_id, key)
+        found = credited(entry, opinion)
+        async with self._giving:
+            former = entry.opinion
+            lesson = await self._learn(entry, found, entry.lesson)
+            entry.opinion, entry.lesson = opinion, lesson or entry.lesson
+            self.trials.judged(entry, opinion, former)
+        outcome = outcome_of(lesson)
+        self._metrics.feedback.labels(entry.arm or "none", outcome).inc()
+        return Heard(outcome, found, former is not None)
+
+    async def aclose(self) -> None:
+        """Stop judging."""
+        await self._judging.aclose()
+
+    async def _learn(
+        self, entry: Remembered, found: Mapping[ExpertName, Credit], former: Lesson | None = None
+    ) -> Lesson | None:
+        """Learn from what is now known about a request's experts; None when nothing can be."""
+        bases = entry.bases
+        marks = {name: Mark(each.score, bases[name], each.trust) for name, each in found.items() if name in bases}
+        if not self.config.enabled or not (marks or former):
+            return None
+        return await self.learner.learn(entry.domains, marks, entry.key, former)
+
+    async def _judged(
+        self, judge: Judge, entry: Remembered, messages: tuple[Message, ...], texts: Mapping[ExpertName, str]
+    ) -> None:
+        """Have each text judged, and learn from all marks at once."""
+        found: dict[ExpertName, Credit] = {}
+        for expert, text in texts.items():
+            try:
+                score = await judge.score(messages, text)
+            except ExpertError as error:
+                self._metrics.judgements.labels("failed").inc()
+                log.info("a judge could not be asked", extra=facts(expert=judge.expert, error=str(error)))
+                continue
+            if score is None:
+                self._metrics.judgements.labels("unreadable").inc()
+            else:
+                found[expert] = Credit(score, 1.0)
+        try:
+            lesson = await self._learn(entry, found)
+        except StoreError as error:
+            log.warning("what a judge said could not be kept", extra=facts(error=str(error)))
+            return
+        if found:
+            self._metrics.judgements.labels(COUNTED if lesson is None else LEARNED).inc(len(found))
+
+
+def credited(entry: Remembered, opinion: Opinion) -> dict[ExpertName, Credit]:
+    """Return what an opinion says about each expert.
+
+    Raises:
+        InvalidRequest: the request has no answer, or `expert` had no part in it.
+    """
+    if entry.outcome is None:
+        raise InvalidRequest(f"Request '{entry.request_id}' has no answer to judge.", param="request_id")
+    authorship = entry.outcome.authorship
+    if opinion.expert is None:
+        return credits(opinion.score, authorship)
+    if opinion.expert not in authorship.experts:
+        known = ", ".join(sorted(authorship.experts))
+        raise InvalidRequest(f"Expert '{opinion.expert}' had no part in this answer; {known} had.", param="expert")
+    return {opinion.expert: Credit(opinion.score, 1.0)}
+
+
+def outcome_of(lesson: Lesson | None) -> str:
+    """Return in a word what feedback did."""
+    if lesson is None:
+        return COUNTED
+    return LIMITED if lesson.limited else LEARNED

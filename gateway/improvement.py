@@ -1,0 +1,103 @@
+"""Build what learns and compares: the store, the learner, the trials, the judge; closed in reverse by the stack."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+
+from experts.errors import ConfigError
+from experts.launch.state import state_folder
+from experts.store import SqliteStore, Store
+from gateway.configuration import GatewayConfig
+from gateway.feedback import Feedback
+from gateway.judging import Judge
+from gateway.learning import AlarmSeen, Learner
+from gateway.logs import facts
+from gateway.metrics import Metrics
+from gateway.pipeline import Pipeline
+from gateway.settings import Settings
+from gateway.trials import AUTO, Split, Trials
+from router import Router, RoutingConfig
+from router.policies import POLICIES
+
+log = logging.getLogger(__name__)
+FILE_NAME = "consilium.db"
+MEMORY = ":memory:"
+
+
+def check_trials(config: GatewayConfig, router: Router) -> None:
+    """Refuse trials and judges that name nobody.
+
+    Raises:
+        ConfigError: a policy or the judging expert does not exist.
+    """
+    known = {AUTO, *POLICIES, *router.policies}
+    for key, policy in (("split", config.routing.split.policy), ("shadow", config.routing.shadow.policy)):
+        if policy is not None and policy not in known:
+            raise ConfigError(
+                f"routing.{key}.policy: there is no '{policy}'; choose one of {', '.join(sorted(known))}."
+            )
+    judge, names = config.routing.learning.judge.expert, [expert.name for expert in config.experts]
+    if judge is not None and judge not in names:
+        raise ConfigError(f"routing.learning.judge.expert names '{judge}', which is not one of {', '.join(names)}.")
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the store that the settings name; without a state folder, one that forgets, and the log says so."""
+    if settings.store:
+        return SqliteStore(settings.store)
+    try:
+        return SqliteStore(state_folder() / FILE_NAME)
+    except ConfigError as error:
+        log.warning("nothing will be remembered over a restart", extra=facts(reason=str(error)))
+        return SqliteStore(MEMORY)
+
+
+async def opened_learner(
+    settings: Settings, routing: RoutingConfig, metrics: Metrics, stack: AsyncExitStack
+) -> Learner:
+    """Return the learner with what it learnt before, following what other processes learn.
+
+    Raises:
+        StoreError: what was learnt cannot be read.
+    """
+    store = open_store(settings)
+    stack.push_async_callback(store.aclose)
+
+    def told(seen: AlarmSeen) -> None:
+        metrics.alarms.labels(seen.alarm.expert, seen.alarm.direction).inc()
+        if seen.rolled_back_to is not None:
+            metrics.rollbacks.labels("alarm").inc()
+
+    learner = Learner(store, routing.learning, told=told)
+    await learner.load()
+    run_beside(stack, learner.follow(), "learning-follow")
+    return learner
+
+
+async def open_feedback(
+    routing: RoutingConfig, learner: Learner, split: Split, pipeline: Pipeline, metrics: Metrics, stack: AsyncExitStack
+) -> Feedback:
+    """Return what joins decisions, learner, trials and judge."""
+    trials = Trials(routing, pipeline, learner.store, metrics)
+    stack.push_async_callback(trials.aclose)
+    run_beside(stack, trials.keep(), "trial-sums")
+    named = routing.learning.judge
+    judge = None if named.expert is None else Judge(pipeline.dispatcher, named.expert, named)
+    feedback = Feedback(routing.learning, learner=learner, split=split, trials=trials, judge=judge, metrics=metrics)
+    stack.push_async_callback(feedback.aclose)
+    return feedback
+
+
+def run_beside(stack: AsyncExitStack, work: Coroutine[None, None, None], name: str) -> None:
+    """Run endless work until the stack is closed."""
+    task = asyncio.create_task(work, name=name)
+
+    async def stopped() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(stopped)
