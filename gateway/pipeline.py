@@ -135,7 +135,8 @@ class Pipeline:
             self.sessions.answered(session_of(request, client), decision)
             self.mean_experts.decided(decision)
         fusion = self.fusion_of(request, decision)
-        dispatch = plan(decision, request, self.registry.snapshot)
+        turns = (len(decision.stages) or len(decision.assignments)) if fusion == CASCADE else 1
+        dispatch = plan(decision, request, self.registry.snapshot, turns)
         streams = self.dispatcher.run(dispatch)
         weights = [assignment.weight for assignment in decision.assignments]
         candidates = tuple(Candidate(s, w) for s, w in zip(streams, weights, strict=True))
@@ -186,15 +187,15 @@ def named(expert: ExpertName, snapshot: Snapshot, thinking: Thinking = "auto") -
     )
 
 
-def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot) -> Dispatch:
-    """Return the calls a decision becomes."""
+def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot, turns: int = 1) -> Dispatch:
+    """Return the calls a decision becomes; calls that come in `turns`, one after the other, share the deadline."""
     deadline = request.options.deadline_ms
     calls = tuple(
         ExpertCall(
             expert=assignment.expert,
             messages=request.messages,
             parameters=for_expert(request.parameters, snapshot[assignment.expert].profile, assignment.thinking),
-            deadline_seconds=None if deadline is None else deadline / 1000,
+            deadline_seconds=None if deadline is None else deadline / 1000 / turns,
         )
         for assignment in decision.assignments
     )
