@@ -23,7 +23,7 @@ from router.policies.base import PolicyContext, decision_for, weighed
 from router.policies.eligibility import eligible
 from router.policies.objective import balance, cost_share, utility
 from router.policies.profile import ProfilePolicy
-from router.policies.skill import SkillTable
+from router.policies.skill import skill_table
 from router.policies.weighing import Arm
 from router.types import DomainScores, Query, RoutingDecision
 
@@ -60,7 +60,7 @@ class CascadePolicy:
         """Return the cascade that pays, else what `profile` decides; at most `max_experts` are involved."""
         alone = self._profile.decide(replace(query, max_experts=1), scores, profiles, context)
         candidates, excluded = eligible(profiles, query.constraints)
-        ranked = self._profile.rank(candidates, scores, SkillTable(profiles, context.taxonomy, context.default))
+        ranked = self._profile.rank(candidates, scores, skill_table(profiles, context.taxonomy, context.default))
         arms, excluded = weighed(ranked, query, scores, context, excluded)
         plan = best_plan(arms, query, context)
         if plan is None or plan.strong is None:

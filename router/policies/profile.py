@@ -11,17 +11,16 @@ Chosen deterministically, best first; the paper's sampling with replacement did 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from math import exp
+from operator import attrgetter
 from typing import ClassVar
 
-import numpy as np
-
 from experts.profile import SkillProfile
-from experts.types import Domain
 from router.policies.base import PolicyContext, Scored, settle
 from router.policies.eligibility import eligible
 from router.policies.objective import balance
-from router.policies.skill import SkillTable
+from router.policies.skill import SkillTable, skill_table
 from router.types import DomainScores, Query, RoutingDecision
 
 STRANGENESS = 1 / 3
@@ -52,7 +51,7 @@ class ProfilePolicy:
     ) -> RoutingDecision:
         """Return the experts with the highest expected quality, or the default one first when in doubt."""
         candidates, excluded = eligible(profiles, query.constraints)
-        table = SkillTable(profiles, context.taxonomy, context.default)
+        table = skill_table(profiles, context.taxonomy, context.default)
         ranked = self.rank(candidates, scores, table)
         doubt = _doubt(ranked, scores, table, context)
         if doubt is not None:
@@ -66,44 +65,28 @@ class ProfilePolicy:
             excluded=excluded,
             reason=doubt or f"{ranked[0].expert}: {ranked[0].reason}",
             pinned=None if doubt is None else ranked[0].expert,
-            bar=self._bar(profiles, scores, table, query, context),
+            bar=_bar(scores, table, query, context),
         )
-
-    def _bar(
-        self,
-        profiles: Sequence[SkillProfile],
-        scores: DomainScores,
-        table: SkillTable,
-        query: Query,
-        context: PolicyContext,
-    ) -> float | None:
-        """Return the best registered expert's expected quality, where cost counts and it is needed."""
-        if balance(query, context.economy) >= 1:
-            return None
-        return max(expected_quality(profile, scores.scores, table) for profile in profiles)
 
     def rank(self, candidates: Sequence[SkillProfile], scores: DomainScores, table: SkillTable) -> list[Scored]:
         """Return the candidates by expected quality, best first; ties go to who was registered first."""
-        qualities = np.array([expected_quality(profile, scores.scores, table) for profile in candidates])
-        weights = np.exp((qualities - qualities.max()) / self.temperature)
-        ranked = [
-            Scored(profile, float(quality), max(float(weight), 1e-12), _why(profile, scores, table), float(quality))
-            for profile, quality, weight in zip(candidates, qualities, weights, strict=True)
-        ]
-        return sorted(ranked, key=lambda scored: -scored.score)
+        expected = table.expected(scores.scores)
+        best = max(expected[profile.expert][0] for profile in candidates)
+        ranked = []
+        for profile in candidates:
+            quality, domain = expected[profile.expert]
+            weight = max(exp((quality - best) / self.temperature), 1e-12)
+            why = "no domain is known" if domain is None else table.reason(profile, domain)
+            ranked.append(Scored(profile, quality, weight, why, quality))
+        ranked.sort(key=attrgetter("score"), reverse=True)
+        return ranked
 
 
-def expected_quality(profile: SkillProfile, scores: Mapping[Domain, float], table: SkillTable) -> float:
-    """Return the mean of the expert's skill over what the query may be about."""
-    return sum(probability * table.skill(profile, domain) for domain, probability in scores.items())
-
-
-def _why(profile: SkillProfile, scores: DomainScores, table: SkillTable) -> str:
-    """Return a reason in words, about the domain that adds most to the expert's quality."""
-    if not scores.scores:
-        return "no domain is known"
-    domain = max(scores.scores, key=lambda name: scores.scores[name] * table.skill(profile, name))
-    return table.reason(profile, domain)
+def _bar(scores: DomainScores, table: SkillTable, query: Query, context: PolicyContext) -> float | None:
+    """Return the best registered expert's expected quality, where cost counts and it is needed."""
+    if balance(query, context.economy) >= 1:
+        return None
+    return max(quality for quality, _ in table.expected(scores.scores).values())
 
 
 def _doubt(ranked: Sequence[Scored], scores: DomainScores, table: SkillTable, context: PolicyContext) -> str | None:

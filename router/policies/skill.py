@@ -12,8 +12,12 @@ that was measured at 0.45 on hard questions merely by never having been asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
 
 from experts.profile import Skill, SkillProfile
 from experts.types import Domain, ExpertName
@@ -29,10 +33,15 @@ UNDECLARED_GAIN = -0.15
 TOLD = 0.005
 
 
+KEPT = 8
+"""Tables kept: the registered experts change seldom, and arms of a trial share a few sets of them."""
+
+
 class SkillTable:
     """Skills of a set of experts, comparable with each other.
 
-    Built from all registered experts, also those that may not answer now: masking changes no skill.
+    Built from all registered experts, also those that may not answer now: masking changes no skill. What was
+    worked out once is kept; `skill_table` keeps whole tables.
     """
 
     def __init__(self, profiles: Sequence[SkillProfile], taxonomy: Taxonomy, default: ExpertName | None) -> None:
@@ -44,6 +53,23 @@ class SkillTable:
         self._places: dict[ExpertName, dict[Domain, int]] = {}
         self._means: dict[ExpertName, float] = {}
         self._tops: dict[Domain, float] = {}
+        self._reasons: dict[tuple[ExpertName, Domain], str] = {}
+        self._grids: dict[tuple[Domain, ...], NDArray[np.float64]] = {}
+
+    def expected(self, scores: Mapping[Domain, float]) -> dict[ExpertName, tuple[float, Domain | None]]:
+        """Return each registered expert's expected quality, and the domain that adds most to it (None without any).
+
+        An expert's quality depends on nobody else's, to the last bit, so leaving some out reorders no others.
+        """
+        domains = tuple(scores)
+        if not domains:
+            return {profile.expert: (0.0, None) for profile in self._profiles}
+        if domains not in self._grids:
+            self._grids[domains] = np.array([[self.skill(each, name) for name in domains] for each in self._profiles])
+        parts = self._grids[domains] * np.fromiter(scores.values(), np.float64, len(domains))
+        qualities, tops = parts.sum(axis=1).tolist(), parts.argmax(axis=1).tolist()
+        names = (profile.expert for profile in self._profiles)
+        return {name: (quality, domains[top]) for name, quality, top in zip(names, qualities, tops, strict=True)}
 
     def skill(self, profile: SkillProfile, domain: Domain) -> float:
         """Return the expected share of right answers, 0..1."""
@@ -64,8 +90,12 @@ class SkillTable:
 
     def reason(self, profile: SkillProfile, domain: Domain) -> str:
         """Return in words what the expert's skill in the domain rests on."""
-        learnt = profile.shift(domain)
-        return self._grounds(profile, domain) + (f", feedback {learnt:+.2f} logits" if abs(learnt) >= TOLD else "")
+        key = (profile.expert, domain)
+        if key not in self._reasons:
+            learnt = profile.shift(domain)
+            told = f", feedback {learnt:+.2f} logits" if abs(learnt) >= TOLD else ""
+            self._reasons[key] = self._grounds(profile, domain) + told
+        return self._reasons[key]
 
     def _grounds(self, profile: SkillProfile, domain: Domain) -> str:
         measured = self.measured(profile, domain)
@@ -123,6 +153,23 @@ class SkillTable:
 
     def _is_generalist(self, profile: SkillProfile) -> bool:
         return profile.expert == self._default or not (profile.domains or profile.examples)
+
+
+def skill_table(profiles: Sequence[SkillProfile], taxonomy: Taxonomy, default: ExpertName | None) -> SkillTable:
+    """Return the table of these experts: the one made last time where it is the very same tuple of profiles.
+
+    Identity is enough, because profiles never change: whoever learns something makes new ones.
+    """
+    for kept in _kept:
+        if kept[0] is profiles and kept[1] is taxonomy and kept[2] == default:
+            return kept[3]
+    table = SkillTable(profiles, taxonomy, default)
+    if isinstance(profiles, tuple):
+        _kept.appendleft((profiles, taxonomy, default, table))
+    return table
+
+
+_kept: deque[tuple[Sequence[SkillProfile], Taxonomy, ExpertName | None, SkillTable]] = deque(maxlen=KEPT)
 
 
 def shrunk(measured: Skill, level: float) -> float:
