@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -75,6 +75,7 @@ def shuffled_control(
     refit: Refit, train: Outcomes, test: Outcomes, encoder: Encoder, name: str, pool: Sequence[ExpertName]
 ) -> dict[str, Any]:
     """Fit a policy on outcomes whose rows were shuffled, and return what it gains: nothing, unless something leaks."""
+    train = of_experts(train, pool)
     fitted = refit(shuffled(train))
     trial = Trial.of(Reference.of(train), Reference.of(test), pool)
     columns = [fitted.experts.index(expert) for expert in pool]
@@ -83,7 +84,15 @@ def shuffled_control(
     return gain_control([values[complete]], trial)
 
 
-def training_rows(outcomes: Outcomes, folder: Path, fitted_on: Reference) -> Outcomes | None:
-    """Return the questions of a table that the policies in `folder` were fitted on, None where it holds none."""
+def of_experts(outcomes: Outcomes, pool: Sequence[ExpertName]) -> Outcomes:
+    """Return the columns of some experts."""
+    columns = [outcomes.experts.index(name) for name in pool]
+    answers = None if outcomes.answers is None else outcomes.answers[:, columns]
+    scores, costs = outcomes.scores[:, columns], outcomes.costs[:, columns]
+    return replace(outcomes, experts=tuple(pool), scores=scores, costs=costs, answers=answers)
+
+
+def training_rows(outcomes: Outcomes, fitted_on: Reference) -> Outcomes | None:
+    """Return the questions of a table that policies were fitted on, None where it holds none of them."""
     mask = np.isin(outcomes.keys, fitted_on.keys)
     return outcomes.where(mask) if mask.any() else None

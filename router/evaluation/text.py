@@ -20,7 +20,7 @@ def describe(figures: Figures) -> str:
 
 def table(rows: Sequence[Figures]) -> str:
     """Return the rows in columns, accuracies in points."""
-    cells = [HEADINGS, *(_cells(row) for row in rows)]
+    cells = [HEADINGS, *(table_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
     return "\n".join("  ".join(_aligned(line, widths)).rstrip() for line in cells) + f"\n({NOTE})"
 
@@ -30,7 +30,8 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
 
 
-def _cells(row: Figures) -> tuple[str, ...]:
+def table_cells(row: Figures) -> tuple[str, ...]:
+    """Return what HEADINGS head, of one row."""
     ratio = row.get("cost_ratio_at_best_single")
     return (
         row["policy"] + (" (refused)" if row.get("refused") else ""),
