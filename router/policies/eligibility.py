@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from experts.profile import SkillProfile
 from experts.types import ExpertName
@@ -20,16 +21,20 @@ def eligible(
     Raises:
         NoEligibleExpert: none does.
     """
-    verdicts = {profile.expert: _verdict(profile, constraints) for profile in profiles}
-    excluded = {expert: reason for expert, reason in verdicts.items() if reason is not None}
-    fit = tuple(profile for profile in profiles if profile.expert not in excluded)
+    rules = [rule for applies, rule in RULES if applies(constraints)]
+    verdicts = [(profile, _verdict(profile, constraints, rules)) for profile in profiles]
+    excluded = {profile.expert: reason for profile, reason in verdicts if reason is not None}
+    fit = tuple(profile for profile, reason in verdicts if reason is None)
     if not fit:
         raise NoEligibleExpert(excluded)
     return fit, excluded
 
 
-def _verdict(profile: SkillProfile, constraints: Constraints) -> str | None:
-    return next((reason for rule in RULES if (reason := rule(profile, constraints))), None)
+def _verdict(profile: SkillProfile, constraints: Constraints, rules: Sequence[Rule]) -> str | None:
+    for rule in rules:
+        if (reason := rule(profile, constraints)) is not None:
+            return reason
+    return None
 
 
 def _allowed(profile: SkillProfile, constraints: Constraints) -> str | None:
@@ -51,8 +56,10 @@ def _tags(profile: SkillProfile, constraints: Constraints) -> str | None:
 
 
 def _modalities(profile: SkillProfile, constraints: Constraints) -> str | None:
+    if constraints.modalities <= profile.modalities:
+        return None
     lacking = sorted(constraints.modalities - profile.modalities)
-    return f"cannot read {', '.join(lacking)}" if lacking else None
+    return f"cannot read {', '.join(lacking)}"
 
 
 def _capabilities(profile: SkillProfile, constraints: Constraints) -> str | None:
@@ -67,12 +74,13 @@ def _context_window(profile: SkillProfile, constraints: Constraints) -> str | No
     return f"context window of {window} tokens, about {needed} needed"
 
 
-RULES: tuple[Rule, ...] = (
-    _allowed,
-    _denied,
-    _tags,
-    _modalities,
-    _capabilities,
-    _context_window,
-    _fit_to_serve,
+RULES: tuple[tuple[Callable[[Constraints], object], Rule], ...] = (
+    (attrgetter("allow"), _allowed),
+    (attrgetter("deny"), _denied),
+    (attrgetter("require_tags"), _tags),
+    (attrgetter("modalities"), _modalities),
+    (attrgetter("capabilities"), _capabilities),
+    (attrgetter("min_context_tokens"), _context_window),
+    (attrgetter("unfit"), _fit_to_serve),
 )
+"""Each rule with what it reads of the constraints: where that is empty, nobody is looked at."""
