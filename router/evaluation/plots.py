@@ -80,7 +80,8 @@ def curve_chart(
     for name, (cost, value) in points.items():
         at = x.at(max(cost, 1e-12)), y.at(value)
         parts.append(f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="3.5" class="dot"/>')
-        parts.append(_text(at[0] + 6, at[1] - 5, name, style="small"))
+        late = at[0] > LEFT + 0.75 * (WIDTH - RIGHT - LEFT)
+        parts.append(_text(at[0] + (-6 if late else 6), at[1] - 5, name, "end" if late else "start", "small"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 8, x_label, "middle"))
     parts.append(_text(LEFT, TOP - 2, y_label, style="small"))
     return _svg(height, parts, f"{y_label} against {x_label}")
