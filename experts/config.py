@@ -92,6 +92,15 @@ class ThinkingConfig(Strict):
     gain: dict[str, ThinkingGainConfig] = {}
     token_factor: float = Field(default=4, ge=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _yaml_says_true_for_on(cls, value: Any) -> Any:
+        """YAML 1.1 reads the bare keys `on` and `off` as booleans."""
+        names = {True: "on", False: "off"}
+        if not isinstance(value, dict):
+            return value
+        return {names[key] if isinstance(key, bool) else key: each for key, each in value.items()}
+
     def switch(self) -> ThinkingSwitch:
         """Return the switch as the router sees it."""
         gain = {domain: ThinkingGain(**measured.model_dump()) for domain, measured in self.gain.items()}

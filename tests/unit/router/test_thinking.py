@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 
-from experts.config import ExpertConfig
+from experts.config import ExpertConfig, ThinkingConfig
 from experts.profile import Price, Skill, SkillProfile, ThinkingGain, ThinkingSwitch
 from router.policies import PolicyContext
 from router.policies.objective import Economy, dearest_price
@@ -101,6 +102,15 @@ def test_the_capability_alone_means_the_usual_switch() -> None:
     assert switch is not None
     assert {"chat_template_kwargs": {"enable_thinking": True}} == switch.on
     assert {} == switch.gain
+
+
+def test_the_switch_can_be_written_in_yaml_without_quotes() -> None:
+    record = yaml.safe_load("{on: {think: yes}, off: {think: no}, gain: {math: {accuracy: 0.1, count: 50}}}")
+
+    switch = ThinkingConfig.model_validate(record).switch()
+
+    assert ({"think": True}, {"think": False}) == (switch.on, switch.off)
+    assert ThinkingGain(0.1, 50) == switch.gain["math"]
 
 
 def hybrid_accuracy(chosen: list[str], off: np.ndarray, on: np.ndarray) -> float:
