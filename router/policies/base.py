@@ -141,10 +141,10 @@ def fallbacks(ordered: Sequence[Arm], chosen: Sequence[Arm]) -> tuple[ExpertName
 
     Experts that scored below the default one follow it: a generalist stands in before another field's specialist.
     """
-    candidates = {arm.expert for arm in ordered}
-    own = [name for name in chosen[0].scored.profile.fallback if name in candidates]
     taken = {arm.expert for arm in chosen}
-    return tuple(name for name in dict.fromkeys([*own, *(arm.expert for arm in ordered)]) if name not in taken)
+    following = [arm.expert for arm in ordered if arm.expert not in taken]
+    own = [name for name in chosen[0].scored.profile.fallback if name in following]
+    return tuple(dict.fromkeys([*own, *following]))
 
 
 def _candidates(chosen: Sequence[Arm], ordered: Sequence[Arm]) -> tuple[CandidateScore, ...]:
@@ -152,16 +152,9 @@ def _candidates(chosen: Sequence[Arm], ordered: Sequence[Arm]) -> tuple[Candidat
     everybody = sum(arm.scored.weight for arm in ordered)
     return tuple(
         CandidateScore(
-            expert := arm.scored.profile.expert,
-            arm.score,
-            arm.quality,
-            expert in names,
-            arm.scored.reason,
-            arm.cost_usd,
-            arm.latency_ms,
-            arm.scored.weight / everybody,
+            expert, score, quality, expert in names, scored.reason, cost_usd, latency_ms, scored.weight / everybody
         )
-        for arm in ordered
+        for scored, _, score, cost_usd, latency_ms, expert, quality in ordered
     )
 
 

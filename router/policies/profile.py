@@ -71,7 +71,7 @@ class ProfilePolicy:
     def rank(self, candidates: Sequence[SkillProfile], scores: DomainScores, table: SkillTable) -> list[Scored]:
         """Return the candidates by expected quality, best first; ties go to who was registered first."""
         expected = table.expected(scores.scores)
-        best = max(expected[profile.expert][0] for profile in candidates)
+        best = max([expected[profile.expert][0] for profile in candidates])
         ranked = []
         for profile in candidates:
             quality, domain = expected[profile.expert]

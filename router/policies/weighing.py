@@ -6,12 +6,13 @@ Every candidate is weighed on its own, so that leaving one out never changes the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from experts.types import ExpertName
 from router.errors import NoEligibleExpert
 from router.policies.candidates import PolicyContext, Scored
-from router.policies.objective import balance, cost_share, expected_cost, expected_latency, over_limit, utility
+from router.policies.objective import Economy, balance, cost_share, expected_cost, expected_latency, over_limit, utility
 from router.policies.thinking import Mode, modes
 from router.types import DomainScores, Query
 
@@ -27,14 +28,8 @@ class Arm(NamedTuple):
     score: float
     cost_usd: float | None
     latency_ms: float | None
-
-    @property
-    def expert(self) -> ExpertName:
-        return self.scored.profile.expert
-
-    @property
-    def quality(self) -> float | None:
-        return None if self.scored.quality is None else min(1.0, self.scored.quality + self.mode.gain)
+    expert: ExpertName
+    quality: float | None
 
 
 def weigh(
@@ -60,7 +55,7 @@ def weigh(
     if not arms:
         raise NoEligibleExpert(over)
     if _reorders(arms, query, context):
-        arms.sort(key=lambda arm: -arm.score)
+        arms.sort(key=attrgetter("score"), reverse=True)
     return arms, over
 
 
@@ -78,27 +73,31 @@ def arranged(
     """
     staying = _staying(arms, query, scores, context, policy)
     front = staying or pinned
-    ordered = sorted(arms, key=lambda arm: arm.expert != front) if front is not None else list(arms)
-    return ordered, staying
+    if front is None:
+        return list(arms), staying
+    return sorted(arms, key=lambda arm: arm.expert != front), staying
 
 
 def _best_arm(
     scored: Scored, query: Query, scores: DomainScores, context: PolicyContext, least: float
 ) -> tuple[Arm | None, str | None]:
-    best, reason = None, None
-    for mode in modes(scored.profile, query.thinking, scores.scores):
-        cost = expected_cost(scored.profile, query, context.economy, mode.longer)
-        latency = expected_latency(scored.profile, query.load.get(scored.profile.expert), mode.longer)
+    profile, economy, best, reason = scored.profile, context.economy, None, None
+    load = query.load.get(profile.expert) if query.load else None
+    for mode in modes(profile, query.thinking, scores.scores):
+        cost = expected_cost(profile, query, economy, mode.longer)
+        latency = expected_latency(profile, load, mode.longer)
         if why := over_limit(cost, latency, query):
             reason = reason or why
             continue
-        worth = _worth(scored, mode, cost, latency, query, context, least)
+        worth = _worth(scored, mode, cost, latency, query, economy, least)
         if best is None or worth > best[0]:
             best = (worth, mode, cost, latency)
     if best is None:
         return None, reason
     worth, mode, cost, latency = best
-    return Arm(scored, mode, scored.score if scored.quality is None else worth, cost, latency), None
+    if scored.quality is None:
+        return Arm(scored, mode, scored.score, cost, latency, profile.expert, None), None
+    return Arm(scored, mode, worth, cost, latency, profile.expert, min(1.0, scored.quality + mode.gain)), None
 
 
 def _worth(
@@ -107,13 +106,14 @@ def _worth(
     cost: float | None,
     latency: float | None,
     query: Query,
-    context: PolicyContext,
+    economy: Economy,
     least: float,
 ) -> float:
     """Return the utility of one mode of one expert; of a policy that estimates no quality, the mode's alone."""
     quality = mode.gain + (0.0 if scored.quality is None else scored.score)
-    economy = context.economy
-    worth = utility(quality, cost_share(cost, query, economy), latency, balance(query, economy), economy)
+    c = balance(query, economy)
+    share = cost_share(cost, query, economy) if c < 1 else 0.0
+    worth = utility(quality, share, latency, c, economy)
     return worth - UNACCEPTABLE if quality < least and scored.quality is not None else worth
 
 
