@@ -12,12 +12,13 @@ from experts.launch.state import state_folder
 from experts.store import SqliteStore, Store
 from gateway.configuration import GatewayConfig
 from gateway.feedback import Feedback
-from gateway.judging import Judge
+from gateway.judging import PARAMETERS, Judge
 from gateway.learning import AlarmSeen, Learner
 from gateway.logs import facts
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.settings import Settings
+from gateway.translate import for_expert
 from gateway.trials import AUTO, Split, Trials
 from router import Router, RoutingConfig
 from router.policies import POLICIES
@@ -85,7 +86,10 @@ async def open_feedback(
     stack.push_async_callback(trials.aclose)
     run_beside(stack, trials.keep(), "trial-sums")
     named = routing.learning.judge
-    judge = None if named.expert is None else Judge(pipeline.dispatcher, named.expert, named)
+    judge = None
+    if named.expert is not None:
+        profile = pipeline.registry.snapshot[named.expert].profile
+        judge = Judge(pipeline.dispatcher, named.expert, named, for_expert(PARAMETERS, profile, "off"))
     feedback = Feedback(routing.learning, learner=learner, split=split, trials=trials, judge=judge, metrics=metrics)
     stack.push_async_callback(feedback.aclose)
     return feedback

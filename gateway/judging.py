@@ -9,7 +9,8 @@ what that is worth.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from experts.dispatcher import Dispatcher
 from experts.types import ExpertCall, ExpertName, Message
@@ -24,6 +25,7 @@ INSTRUCTIONS = (
 LONGEST_CHARACTERS = 6000
 BEST = 10
 PARAMETERS = {"temperature": 0, "max_tokens": 16}
+"""What a judge is asked with; its thinking is switched off where it can be."""
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _MARK = re.compile(r"\**(\d{1,2})(?:\s*/\s*10)?\**\.?")
 
@@ -35,11 +37,18 @@ class Judge:
         dispatcher: borrowed.
         expert: who judges.
         config: how long it may take.
+        parameters: of the request to it.
     """
 
-    def __init__(self, dispatcher: Dispatcher, expert: ExpertName, config: JudgeConfig) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        expert: ExpertName,
+        config: JudgeConfig,
+        parameters: Mapping[str, Any] = PARAMETERS,
+    ) -> None:
         self.expert = expert
-        self._dispatcher, self._config = dispatcher, config
+        self._dispatcher, self._config, self._parameters = dispatcher, config, parameters
 
     async def score(self, messages: Sequence[Message], answer: str) -> float | None:
         """Return how right the answer is, 0..1; None when the judge said something else than a number.
@@ -50,7 +59,7 @@ class Judge:
         call = ExpertCall(
             expert=self.expert,
             messages=judge_messages(messages, answer),
-            parameters=PARAMETERS,
+            parameters=self._parameters,
             deadline_seconds=self._config.deadline_seconds,
         )
         return read_mark((await self._dispatcher.open(call).read()).text)

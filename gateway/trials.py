@@ -129,8 +129,11 @@ class Trials:
             await self.flush()
 
     async def flush(self) -> None:
-        """Add what was counted since to what is kept; what cannot be written now waits for the next time."""
-        if self._pending == TrialSums():
+        """Add what was counted since to what is kept; what cannot be written now waits for the next time.
+
+        Without a split and a shadow nothing is on trial, and the sums stay in memory.
+        """
+        if self._pending == TrialSums() or not (self.config.split.policy or self.config.shadow.policy):
             return
         pending, self._pending = self._pending, TrialSums()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from gateway.configuration import GatewayConfig
 from gateway.settings import Settings
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.expert import FakeExpert, serving
+
+os.environ.setdefault("CONSILIUM_STORE", ":memory:")  # what tests teach is not for this machine's gateway
 
 
 def expert_record(name: str, fake: FakeExpert, **more: Any) -> dict[str, Any]:

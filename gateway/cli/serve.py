@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import typer
 from rich.console import Console
 
 from experts.config import LimitsConfig
+from gateway.admin_key import with_admin_key
 from gateway.app import create_app
 from gateway.cli.options import ConfigOption, HostOption, PortOption, configured, settings_with
 from gateway.cli.progress import FleetProgress
@@ -20,21 +22,24 @@ def serve(config: ConfigOption = None, host: HostOption = None, port: PortOption
     """Run the gateway, and the servers of the experts it is to start."""
     settings = settings_with(config=config, host=host, port=port)
     settings.check_exposure()
+    settings, key_file = with_admin_key(settings)
     configure(settings.log_level)
     read, root = configured(settings)
     console = Console(stderr=True)
     listener = listening_socket(settings.host, settings.port)
-    typer.echo(greeting(settings, [expert.name for expert in read.experts]), err=True)
+    typer.echo(greeting(settings, [expert.name for expert in read.experts], key_file), err=True)
     with FleetProgress(console) as progress:
         asyncio.run(Server(settings, create_app(settings, read, root, progress=progress)).run_until_signal(listener))
 
 
-def greeting(settings: Settings, experts: list[str]) -> str:
+def greeting(settings: Settings, experts: list[str], key_file: Path | None = None) -> str:
     """Return what is said at start: where it listens, who answers, and the limits that hold."""
     limits = LimitsConfig()
+    set_or_none = "CONSILIUM_ADMIN_KEY" if settings.admin_key.get_secret_value() else "none, /admin is closed"
     return (
         f"consilium: http://{settings.host}:{settings.port}/v1 with {', '.join(experts)}\n"
         f"  keys: {'required' if settings.key_values() else 'none, open on loopback'}; "
+        f"admin key: {key_file or set_or_none}\n  "
         f"limits per expert unless set: {limits.max_in_flight} running, {limits.max_queue} waiting, "
         f"first token {limits.first_token_timeout_seconds:g} s, idle {limits.idle_timeout_seconds:g} s, "
         f"total {limits.timeout_seconds:g} s"
