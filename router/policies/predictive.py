@@ -1,0 +1,138 @@
+"""Predict for each expert whether it will be right.
+
+linear    ridge regression of the outcomes on vectors, words and shapes; one penalty for all experts
+factors   the same with coefficients of low rank: experts as points in a space of a few skills, questions as
+          directions in it (reduced-rank regression, Izenman 1975; EmbedLLM, 2410.02223, and IRT have this form)
+mlp       a small network with one output an expert
+best      whichever compares the experts best on questions it was not fitted on
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.policies.knn import comparison_error
+from router.policies.lesson import Lesson, Reading
+from router.policies.smoothing import Floats, Normal
+
+PENALTIES = (100.0, 300.0, 900.0)
+RANK = 3
+HIDDEN = 48
+EPOCHS = 12
+SEED = 0
+
+
+class Linear:
+    """Ridge regression; the penalty is chosen by the error of comparisons on left-out folds.
+
+    Args:
+        rank: of the coefficients; None is any.
+        penalties: to choose from.
+    """
+
+    def __init__(self, rank: int | None = None, penalties: tuple[float, ...] = PENALTIES) -> None:
+        self.rank, self.penalties = rank, penalties
+
+    def fit(self, lesson: Lesson) -> Self:
+        """Learn coefficients of shape [columns, m]."""
+        found = self._crossed(lesson, self.penalties)
+        self.penalty_ = min(found, key=lambda penalty: comparison_error(found[penalty], lesson.scores))
+        self.crossed = found[self.penalty_]
+        self.coef_ = self._solve(lesson.normal, lesson.scores, self.penalty_).astype(np.float32)
+        return self
+
+    def estimate(self, reading: Reading) -> Floats:
+        """Return the prediction, cut to 0..1."""
+        return np.asarray(np.clip((reading.matrix @ self.coef_).astype(np.float64), 0.0, 1.0))
+
+    def cross_estimate(self, lesson: Lesson) -> Floats:
+        """Return the predictions of the left-out folds that the penalty was chosen by."""
+        return self.crossed
+
+    def _crossed(self, lesson: Lesson, penalties: tuple[float, ...]) -> dict[float, Floats]:
+        found = {penalty: np.zeros_like(lesson.scores) for penalty in penalties}
+        for out, rest in lesson.normal.without_each(lesson.folds):
+            for penalty, estimates in found.items():
+                coefficients = self._solve(rest, lesson.scores[~out], penalty)
+                estimates[out] = np.clip(lesson.normal.matrix[out] @ coefficients, 0.0, 1.0)
+        return found
+
+    def _solve(self, normal: Normal, scores: Floats, penalty: float) -> Floats:
+        coefficients = normal.solve(scores, penalty)
+        return coefficients if self.rank is None else reduced(coefficients, normal, self.rank)
+
+
+class Network:
+    """A network with one hidden layer over vectors, shapes and the probability of each category."""
+
+    def __init__(self, hidden: int = HIDDEN, epochs: int = EPOCHS) -> None:
+        self.hidden, self.epochs = hidden, epochs
+
+    def fit(self, lesson: Lesson) -> Self:
+        """Learn two layers, `inner_` [inputs + 1, hidden] and `outer_` [hidden + 1, m]."""
+        self.inner_, self.outer_ = self._layers(_inputs(lesson.reading), lesson.scores)
+        return self
+
+    def estimate(self, reading: Reading) -> Floats:
+        """Return the network's output, 0..1."""
+        return _output(_inputs(reading), self.inner_, self.outer_)
+
+    def cross_estimate(self, lesson: Lesson) -> Floats:
+        """Return the outputs of networks fitted without the question's fold."""
+        inputs, found = _inputs(lesson.reading), np.empty_like(lesson.scores)
+        for fold in np.unique(lesson.folds):
+            out = lesson.folds == fold
+            found[out] = _output(inputs[out], *self._layers(inputs[~out], lesson.scores[~out]))
+        return found
+
+    def _layers(self, inputs: NDArray[np.float32], scores: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        from sklearn.neural_network import MLPRegressor
+
+        network = MLPRegressor(
+            (self.hidden,),
+            alpha=1.0,
+            batch_size=min(256, len(inputs)),
+            learning_rate_init=2e-3,
+            max_iter=self.epochs,
+            n_iter_no_change=self.epochs + 1,
+            random_state=SEED,
+        )
+        _quietly(network, inputs, scores)
+        weights, biases = network.coefs_, network.intercepts_
+        inner, outer = (np.vstack([weight, bias[None, :]]) for weight, bias in zip(weights, biases, strict=True))
+        return inner.astype(np.float32), outer.astype(np.float32)
+
+
+def reduced(coefficients: Floats, normal: Normal, rank: int) -> Floats:
+    """Return coefficients (without the constant) of that rank whose predictions come closest to theirs."""
+    if coefficients.shape[1] <= rank:
+        return coefficients
+    slopes = coefficients[:-1]
+    _, _, directions = np.linalg.svd(normal.matrix[:, :-1] @ slopes, full_matrices=False)
+    kept = directions[:rank].T @ directions[:rank]
+    return np.vstack([slopes @ kept, coefficients[-1:]])
+
+
+def _inputs(reading: Reading) -> NDArray[np.float32]:
+    width = reading.features.vectors.shape[1]
+    shapes = reading.matrix[:, width + reading.features.words.shape[1] : -1]
+    return np.hstack([4 * reading.matrix[:, :width], 6 * shapes, 2 * reading.posterior]).astype(np.float32)
+
+
+def _output(inputs: NDArray[np.float32], inner: NDArray[np.float32], outer: NDArray[np.float32]) -> Floats:
+    hidden = np.maximum(inputs @ inner[:-1] + inner[-1], 0.0)
+    return np.asarray(np.clip((hidden @ outer[:-1] + outer[-1]).astype(np.float64), 0.0, 1.0))
+
+
+def _quietly(network: Any, inputs: NDArray[np.float32], scores: Floats) -> None:
+    """Fit for the given number of passes; that it has not converged by then is the point (early stopping)."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(inputs, scores if scores.shape[1] > 1 else scores.ravel())
