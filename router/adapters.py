@@ -1,70 +1,84 @@
-"""Low-rank changes of an encoder's weights (LoRA, Hu et al. 2021, 2106.09685): read, and merged at load.
+"""Low-rank changes of the encoder that are kept beside a head (LoRA, Hu et al. 2021, 2106.09685).
 
-An adapter is a safetensors file with a pair of matrices for each weight it changes, named after it:
-`<weight>.lora_A` [rank, in] and `<weight>.lora_B` [out, rank]. Merged, it costs nothing when texts are encoded.
+A head that was tuned together with its encoder ships the difference alone: for each changed weight W of shape
+[out, in] two small factors, `<name>.lora_A` [rank, in] and `<name>.lora_B` [out, rank], so that W' = W + scale * B A.
+Whoever loads the encoder merges them once; encoding then costs what it cost before.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experts.errors import ConfigError
 
-ADAPTER_FILE = "adapter.safetensors"
-DOWN, UP = ".lora_A", ".lora_B"
+FILE = "adapter.safetensors"
 
 
-def adapter_file(place: str | Path) -> Path:
-    """Return the adapter's file, given that or its folder.
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """The factors by name, and the number they are multiplied by."""
 
-    Raises:
-        ConfigError: there is none.
-    """
-    path = Path(place).expanduser()
-    file = path / ADAPTER_FILE if path.is_dir() else path
-    if not file.is_file():
-        raise ConfigError(f"routing.encoder.adapter: there is no adapter {file}.")
-    return file
+    factors: Mapping[str, NDArray[Any]]
+    scale: float
 
-
-def read_adapter(place: str | Path) -> tuple[dict[str, NDArray[np.float32]], float]:
-    """Return the adapter's matrices by name, and its scale (metadata `scale`; 1 where that says nothing).
-
-    Raises:
-        ConfigError: there is none, or it cannot be read.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    file = adapter_file(place)
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            scale = float((opened.metadata() or {}).get("scale", 1.0))
-            return {name: np.asarray(opened.get_tensor(name), dtype=np.float32) for name in opened.keys()}, scale  # noqa: SIM118
-    except (SafetensorError, ValueError, OSError) as error:
-        raise ConfigError(f"routing.encoder.adapter: {file} cannot be read ({error}).") from error
+    def encoder_name(self, base: str) -> str:
+        """Return the name of the adapted encoder: heads fitted on it fit no other."""
+        content = b"".join(name.encode() + self.factors[name].tobytes() for name in sorted(self.factors))
+        return f"{base}+{sha256(content).hexdigest()[:8]}"
 
 
 def merged_weights(
-    weights: Mapping[str, NDArray[np.float32]], adapter: Mapping[str, NDArray[np.float32]], scale: float
-) -> dict[str, NDArray[np.float32]]:
-    """Return the weights with W + scale * B @ A in place of every W that the adapter changes.
+    weights: Mapping[str, NDArray[Any]], adapter: Mapping[str, NDArray[Any]], scale: float
+) -> dict[str, NDArray[Any]]:
+    """Return all weights, those that the adapter names changed to W + scale * B A, each in its own type.
 
     Raises:
-        ConfigError: it changes a weight that is not there, or of another shape.
+        ConfigError: the adapter names a weight that is not there, lacks a factor, or has one of another shape.
     """
     merged = dict(weights)
-    for name in sorted({key.removesuffix(DOWN).removesuffix(UP) for key in adapter}):
-        try:
-            change = scale * (adapter[name + UP] @ adapter[name + DOWN])
-            if change.shape != weights[name].shape:
-                raise ValueError(f"{change.shape} is not {weights[name].shape}")
-        except (KeyError, ValueError) as error:
-            raise ConfigError(
-                f"routing.encoder.adapter: it changes {name} in a way that does not fit the encoder ({error})."
-            ) from error
-        merged[name] = (weights[name] + change).astype(np.float32)
+    for name in sorted({key.rpartition(".")[0] for key in adapter}):
+        down, up = adapter.get(f"{name}.lora_A"), adapter.get(f"{name}.lora_B")
+        weight = weights.get(name)
+        if weight is None or down is None or up is None:
+            raise ConfigError(f"The adapter does not fit this encoder: '{name}' is missing on one side.")
+        if (up.shape[0], down.shape[1]) != weight.shape or up.shape[1] != down.shape[0]:
+            raise ConfigError(f"The adapter does not fit this encoder: '{name}' has shape {weight.shape}.")
+        change = scale * (up.astype(np.float32) @ down.astype(np.float32))
+        merged[name] = (weight.astype(np.float32) + change).astype(weight.dtype)
     return merged
+
+
+def save_adapter(adapter: Adapter, folder: Path) -> None:
+    """Write the factors as half floats; the scale belongs into the manifest."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: np.ascontiguousarray(factor) for name, factor in adapter.factors.items()}, folder / FILE)
+
+
+def load_adapter(folder: Path) -> Adapter | None:
+    """Return the adapter of an artifact, or None where its encoder is unchanged.
+
+    Raises:
+        ConfigError: the file or the manifest's `adapter.scale` cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not (folder / FILE).is_file():
+        return None
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return Adapter(load_file(folder / FILE), float(manifest["adapter"]["scale"]))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ConfigError(
+            f"routing.artifact: {folder / FILE} cannot be used ({type(error).__name__}: {error})."
+        ) from error

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from experts.config import Strict
 from router.learning.config import LearningConfig, ShadowConfig, SplitConfig
-from router.policies.objective import Economy
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 
@@ -21,7 +20,7 @@ class EncoderConfig(Strict):
         "openvino where it can.",
     )
     adapter: str | None = Field(
-        default=None, description="A low-rank change of its weights: adapter.safetensors, or the folder with it."
+        default=None, description="Folder of a fitted head whose adapter.safetensors changes the encoder's weights."
     )
     threads: int = Field(default=2, ge=1, description="CPU threads one batch may use.")
     max_batch: int = Field(default=16, ge=1, description="Texts encoded together at most.")
@@ -60,10 +59,6 @@ class ObjectiveConfig(Strict):
         ge=0,
         description="Price per million tokens and billion active parameters of experts without a price.",
     )
-
-    def economy(self) -> Economy:
-        """Return the section as policies take it."""
-        return Economy(**self.model_dump())
 
 
 class CascadeConfig(Strict):

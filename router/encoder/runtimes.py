@@ -1,21 +1,17 @@
 """Choose what runs the encoder, and lay its adapter over the weights.
 
 auto        `openvino` where the model is a plain BERT, else `torch`
-openvino    bert.py: starts in a second, float32 or bfloat16
+openvino    bert.py: starts in a second, bfloat16 or float32
 torch       sentence_transformer.py: every model that sentence-transformers knows
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from hashlib import sha256
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from experts.errors import ConfigError
-from router.adapters import adapter_file, merged_weights, read_adapter
+from router.adapters import Adapter, load_adapter, merged_weights
 from router.config import EncoderConfig
 from router.encoder.base import Embed
 from router.encoder.bert import load_bert
@@ -42,9 +38,8 @@ def encoder_name(config: EncoderConfig) -> str:
     Raises:
         ConfigError: there is no such adapter.
     """
-    if config.adapter is None:
-        return config.model
-    return f"{config.model}+{sha256(adapter_file(config.adapter).read_bytes()).hexdigest()[:8]}"
+    adapter = _adapter(config)
+    return config.model if adapter is None else adapter.encoder_name(config.model)
 
 
 def _auto(config: EncoderConfig) -> Embed:
@@ -70,12 +65,21 @@ def _shape(config: EncoderConfig) -> BertShape | None:
     return None if folder is None else plain_bert(Path(folder))
 
 
-def _adapted(config: EncoderConfig) -> Callable[[Weights], Mapping[str, NDArray[np.float32]]]:
+def _adapted(config: EncoderConfig) -> Callable[[Weights], Weights]:
     """Return what lays the configured adapter over weights: nothing where none is configured."""
-    if config.adapter is None:
+    adapter = _adapter(config)
+    if adapter is None:
         return lambda weights: weights
-    adapter, scale = read_adapter(config.adapter)
-    return lambda weights: merged_weights(weights, adapter, scale)
+    return lambda weights: merged_weights(weights, adapter.factors, adapter.scale)
+
+
+def _adapter(config: EncoderConfig) -> Adapter | None:
+    if config.adapter is None:
+        return None
+    adapter = load_adapter(Path(config.adapter).expanduser())
+    if adapter is None:
+        raise ConfigError(f"routing.encoder.adapter: there is no adapter in {config.adapter}.")
+    return adapter
 
 
 RUNTIMES: dict[str, Callable[[EncoderConfig], Embed]] = {

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from experts.errors import ConfigError
-from router.adapters import merged_weights, read_adapter
+from router.adapters import Adapter, load_adapter, merged_weights, save_adapter
 
 RANDOM = np.random.default_rng(1)
 DOWN, UP = RANDOM.normal(size=(2, 5)).astype(np.float32), RANDOM.normal(size=(3, 2)).astype(np.float32)
@@ -34,20 +33,28 @@ def test_a_change_is_the_scaled_product_and_leaves_the_rest() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(adapter: dict[str, np.ndarray[tuple[int, int], np.dtype[np.float32]]]) -> None:
-    with pytest.raises(ConfigError, match="does not fit the encoder"):
+    with pytest.raises(ConfigError, match="does not fit this encoder"):
         merged_weights(WEIGHTS, adapter, 1.0)
 
 
-def test_an_adapter_is_read_with_its_scale(tmp_path: Path) -> None:
-    save_file({"a.lora_A": DOWN, "a.lora_B": UP}, tmp_path / "adapter.safetensors", metadata={"scale": "2"})
+def test_a_saved_adapter_is_read_with_its_scale_and_keeps_its_name(tmp_path: Path) -> None:
+    adapter = Adapter({"a.lora_A": DOWN, "a.lora_B": UP}, scale=2.0)
+    save_adapter(adapter, tmp_path)
+    (tmp_path / "manifest.json").write_text('{"adapter": {"scale": 2.0}}')
 
-    adapter, scale = read_adapter(tmp_path)
+    read = load_adapter(tmp_path)
 
-    assert (sorted(adapter), scale) == (["a.lora_A", "a.lora_B"], 2.0)
+    assert read is not None
+    assert (sorted(read.factors), read.scale) == (["a.lora_A", "a.lora_B"], 2.0)
+    assert read.encoder_name("model") == adapter.encoder_name("model")
+
+
+def test_a_folder_without_an_adapter_has_none(tmp_path: Path) -> None:
+    assert load_adapter(tmp_path) is None
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "adapter.safetensors").write_bytes(b"no tensors")
 
-    with pytest.raises(ConfigError, match="adapter.safetensors cannot be read"):
-        read_adapter(tmp_path)
+    with pytest.raises(ConfigError, match="adapter.safetensors cannot be used"):
+        load_adapter(tmp_path)

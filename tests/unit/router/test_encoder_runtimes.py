@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from experts.errors import ConfigError
+from router.adapters import Adapter, save_adapter
 from router.config import EncoderConfig
 from router.encoder import Encoder, load_encoder, model_folder
 from router.encoder.bert import GRAIN, alike, padded
@@ -69,11 +69,9 @@ def test_another_berts_vectors_are_those_of_torch(pooling: str, tmp_path: Path) 
 
 def test_an_adapter_changes_both_runtimes_alike_and_the_name(tmp_path: Path) -> None:
     folder, random = tiny_bert(tmp_path / "bert"), np.random.default_rng(0)
-    low_rank = {
-        f"{ADAPTED}.lora_A": random.normal(size=(4, WIDTH)).astype(np.float32),
-        f"{ADAPTED}.lora_B": random.normal(size=(WIDTH, 4)).astype(np.float32),
-    }
-    save_file(low_rank, tmp_path / "adapter.safetensors", metadata={"scale": "0.5"})
+    factors = {f"{ADAPTED}.lora_A": random.normal(size=(4, WIDTH)), f"{ADAPTED}.lora_B": random.normal(size=(WIDTH, 4))}
+    save_adapter(Adapter({name: each.astype(np.float32) for name, each in factors.items()}, scale=0.5), tmp_path)
+    (tmp_path / "manifest.json").write_text('{"adapter": {"scale": 0.5}}')
     plain = EncoderConfig(model=str(folder), runtime="openvino")
     adapted = plain.model_copy(update={"adapter": str(tmp_path)})
     texts = list(LENGTHS[1:])
@@ -85,7 +83,7 @@ def test_an_adapter_changes_both_runtimes_alike_and_the_name(tmp_path: Path) -> 
 
 
 def test_a_missing_adapter_is_said_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"routing\.encoder\.adapter: there is no adapter"):
+    with pytest.raises(ConfigError, match=r"routing\.encoder\.adapter: there is no adapter in"):
         Encoder(EncoderConfig(adapter=str(tmp_path)))
 
 
