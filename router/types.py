@@ -52,6 +52,11 @@ class Objective:
     max_cost_usd: float | None = None
     max_latency_ms: float | None = None
 
+    @property
+    def limited(self) -> bool:
+        """Whether cost or time has a hard limit."""
+        return self.max_cost_usd is not None or self.max_latency_ms is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Load:

@@ -92,7 +92,7 @@ def expected_latency(profile: SkillProfile, load: Load | None, longer: float = 1
 
 def utility(quality: float, share: float, latency_ms: float | None, cost_quality: float, economy: Economy) -> float:
     """Return what an answer of this quality is worth at this share of the dearest cost."""
-    waiting = economy.latency_weight * (latency_ms or 0.0) / 1000
+    waiting = economy.latency_weight * latency_ms / 1000 if latency_ms else 0.0
     return cost_quality * quality - (1 - cost_quality) * COST_WORTH * share - waiting
 
 

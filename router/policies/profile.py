@@ -12,7 +12,7 @@ Chosen deterministically, best first; the paper's sampling with replacement did 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp
+from math import exp, log
 from operator import attrgetter
 from typing import ClassVar
 
@@ -25,6 +25,9 @@ from router.types import DomainScores, Query, RoutingDecision
 
 STRANGENESS = 1 / 3
 """Share of `fallback_confidence` below which a familiarity means that the classifier's word counts for nothing."""
+
+SLIGHTEST = 1e-12
+"""No candidate has less weight than this share of the best one's."""
 
 
 class ProfilePolicy:
@@ -65,24 +68,24 @@ class ProfilePolicy:
             excluded=excluded,
             reason=doubt or f"{ranked[0].expert}: {ranked[0].reason}",
             pinned=None if doubt is None else ranked[0].expert,
-            bar=_bar(scores, table, query, context),
+            bar=quality_bar(scores, table, query, context),
         )
 
     def rank(self, candidates: Sequence[SkillProfile], scores: DomainScores, table: SkillTable) -> list[Scored]:
         """Return the candidates by expected quality, best first; ties go to who was registered first."""
         expected = table.expected(scores.scores)
         best = max([expected[profile.expert][0] for profile in candidates])
-        ranked = []
+        least, ranked = log(SLIGHTEST) * self.temperature, []
         for profile in candidates:
             quality, domain = expected[profile.expert]
-            weight = max(exp((quality - best) / self.temperature), 1e-12)
+            weight = exp(max(quality - best, least) / self.temperature)
             why = "no domain is known" if domain is None else table.reason(profile, domain)
             ranked.append(Scored(profile, quality, weight, why, quality))
         ranked.sort(key=attrgetter("score"), reverse=True)
         return ranked
 
 
-def _bar(scores: DomainScores, table: SkillTable, query: Query, context: PolicyContext) -> float | None:
+def quality_bar(scores: DomainScores, table: SkillTable, query: Query, context: PolicyContext) -> float | None:
     """Return the best registered expert's expected quality, where cost counts and it is needed."""
     if balance(query, context.economy) >= 1:
         return None

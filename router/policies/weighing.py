@@ -32,6 +32,14 @@ class Arm(NamedTuple):
     quality: float | None
 
 
+class _Rule(NamedTuple):
+    """What holds for all the candidates of a query, `least` being the score of an acceptable one."""
+
+    cost_quality: float
+    least: float
+    limited: bool
+
+
 def weigh(
     ranked: Sequence[Scored], query: Query, scores: DomainScores, context: PolicyContext, bar: float | None
 ) -> tuple[list[Arm], dict[ExpertName, str]]:
@@ -45,9 +53,10 @@ def weigh(
     """
     arms: list[Arm] = []
     over: dict[ExpertName, str] = {}
-    least = _least_acceptable(ranked, query, context, bar)
+    economy = context.economy
+    rule = _Rule(balance(query, economy), _least_acceptable(ranked, query, context, bar), query.objective.limited)
     for scored in ranked:
-        arm, reason = _best_arm(scored, query, scores, context, least)
+        arm, reason = _best_arm(scored, query, scores, economy, rule)
         if arm is None:
             over[scored.profile.expert] = reason or "over the request's limits"
         else:
@@ -79,17 +88,17 @@ def arranged(
 
 
 def _best_arm(
-    scored: Scored, query: Query, scores: DomainScores, context: PolicyContext, least: float
+    scored: Scored, query: Query, scores: DomainScores, economy: Economy, rule: _Rule
 ) -> tuple[Arm | None, str | None]:
-    profile, economy, best, reason = scored.profile, context.economy, None, None
+    profile, best, reason = scored.profile, None, None
     load = query.load.get(profile.expert) if query.load else None
     for mode in modes(profile, query.thinking, scores.scores):
         cost = expected_cost(profile, query, economy, mode.longer)
         latency = expected_latency(profile, load, mode.longer)
-        if why := over_limit(cost, latency, query):
+        if rule.limited and (why := over_limit(cost, latency, query)):
             reason = reason or why
             continue
-        worth = _worth(scored, mode, cost, latency, query, economy, least)
+        worth = _worth(scored, mode, cost, latency, query, economy, rule)
         if best is None or worth > best[0]:
             best = (worth, mode, cost, latency)
     if best is None:
@@ -107,14 +116,13 @@ def _worth(
     latency: float | None,
     query: Query,
     economy: Economy,
-    least: float,
+    rule: _Rule,
 ) -> float:
     """Return the utility of one mode of one expert; of a policy that estimates no quality, the mode's alone."""
-    quality = mode.gain + (0.0 if scored.quality is None else scored.score)
-    c = balance(query, economy)
-    share = cost_share(cost, query, economy) if c < 1 else 0.0
-    worth = utility(quality, share, latency, c, economy)
-    return worth - UNACCEPTABLE if quality < least and scored.quality is not None else worth
+    quality = mode.gain if scored.quality is None else mode.gain + scored.score
+    share = cost_share(cost, query, economy) if rule.cost_quality < 1 else 0.0
+    worth = utility(quality, share, latency, rule.cost_quality, economy)
+    return worth - UNACCEPTABLE if quality < rule.least and scored.quality is not None else worth
 
 
 def _least_acceptable(ranked: Sequence[Scored], query: Query, context: PolicyContext, bar: float | None) -> float:
@@ -128,7 +136,7 @@ def _least_acceptable(ranked: Sequence[Scored], query: Query, context: PolicyCon
 def _reorders(arms: Sequence[Arm], query: Query, context: PolicyContext) -> bool:
     """Say whether anything but the policy's own score counts."""
     economy = context.economy
-    if any(arm.scored.quality is None for arm in arms):
+    if None in [arm.quality for arm in arms]:
         return False
     economic = balance(query, economy) < 1 or economy.latency_weight > 0
     return economic or any(arm.mode.gain for arm in arms)
