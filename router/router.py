@@ -18,7 +18,7 @@ from router.encoder import Encoder, TextEncoder
 from router.errors import ClassifierUnavailable, UnknownPolicy
 from router.policies import POLICIES, Policy, PolicyContext
 from router.policies.eligibility import eligible
-from router.policies.objective import dearest_price
+from router.policies.objective import Economy, dearest_price
 from router.reading import Ask, Reader
 from router.taxonomy import DomainEntry, Taxonomy, default_taxonomy
 from router.types import DomainScores, Query, RoutingDecision
@@ -202,7 +202,7 @@ class Router:
 
 def policy_context(config: RoutingConfig, profiles: Sequence[SkillProfile], taxonomy: Taxonomy) -> PolicyContext:
     """Return what every policy may know; the dearest of these experts is what costs are compared with."""
-    economy = config.objective.economy()
+    economy = Economy(**config.objective.model_dump())
     return PolicyContext(
         default=config.default,
         fallback_confidence=config.fallback_confidence,

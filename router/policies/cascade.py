@@ -22,7 +22,7 @@ from experts.profile import SkillProfile
 from router.policies.base import PolicyContext, decision_for, weighed
 from router.policies.eligibility import eligible
 from router.policies.objective import balance, cost_share, utility
-from router.policies.profile import ProfilePolicy
+from router.policies.profile import ProfilePolicy, quality_bar
 from router.policies.skill import skill_table
 from router.policies.weighing import Arm
 from router.types import DomainScores, Query, RoutingDecision
@@ -60,16 +60,17 @@ class CascadePolicy:
         """Return the cascade that pays, else what `profile` decides; at most `max_experts` are involved."""
         alone = self._profile.decide(replace(query, max_experts=1), scores, profiles, context)
         candidates, excluded = eligible(profiles, query.constraints)
-        ranked = self._profile.rank(candidates, scores, skill_table(profiles, context.taxonomy, context.default))
-        arms, excluded = weighed(ranked, query, scores, context, excluded)
+        table = skill_table(profiles, context.taxonomy, context.default)
+        ranked = self._profile.rank(candidates, scores, table)
+        bar = quality_bar(scores, table, query, context)
+        arms, excluded = weighed(ranked, query, scores, context, excluded, bar)
         plan = best_plan(arms, query, context)
         if plan is None or plan.strong is None:
             return alone
         chosen = [*plan.cheap, plan.strong]
-        ordered = [*chosen, *(arm for arm in arms if arm not in chosen)]
         return decision_for(
             chosen,
-            sorted(ordered, key=lambda arm: -arm.score),
+            arms,
             policy="cascade",
             scores=scores,
             excluded=excluded,

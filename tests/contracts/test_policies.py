@@ -8,20 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experts.profile import Skill, SkillProfile
+from experts.profile import Price, Skill, SkillProfile
 from router.errors import NoEligibleExpert
 from router.policies import POLICIES, Policy, PolicyContext
+from router.policies.objective import Economy, dearest_price
 from router.taxonomy import default_taxonomy
-from router.types import Constraints, DomainScores, Query, RoutingDecision
+from router.types import Constraints, DomainScores, Objective, Query, RoutingDecision
 
 DOMAINS = ("math", "physics", "law", "history", "general chat")
 CONTEXT = PolicyContext(default="general", fallback_confidence=0.2, max_experts=4, taxonomy=default_taxonomy())
 POOL = (
     SkillProfile("math", domains=("math",), fallback=("science",)),
-    SkillProfile("science", domains=("science",), measured={"physics": Skill(0.7, 50)}),
+    SkillProfile("science", domains=("science",), measured={"physics": Skill(0.7, 50)}, price=Price(0.1, 0.4)),
     SkillProfile("law", domains=("law",), measured={"law": Skill(0.55, 200), "history": Skill(0.5, 90)}),
-    SkillProfile("humanities", domains=("humanities",)),
-    SkillProfile("general"),
+    SkillProfile("humanities", domains=("humanities",), active_parameters_billions=8.0),
+    SkillProfile("general", price=Price(2.0, 8.0), latency_ms=900.0),
 )
 NAMES = [profile.expert for profile in POOL]
 
@@ -31,6 +32,12 @@ queries = st.builds(
     messages=st.text(min_size=1, max_size=20).map(lambda text: ({"role": "user", "content": text},)),
     max_experts=st.integers(1, 6),
     top_p=st.none() | st.floats(0.05, 1.0),
+)
+objectives = st.builds(
+    Objective,
+    cost_quality=st.floats(0.0, 1.0),
+    max_cost_usd=st.none() | st.floats(1e-7, 5e-3),
+    max_latency_ms=st.none() | st.floats(100.0, 2000.0),
 )
 
 
@@ -59,7 +66,7 @@ def test_weights_sum_to_one_best_first(policy: Policy, query: Query, given_score
 
     weights = [assignment.weight for assignment in decision.assignments]
     assert sum(weights) == pytest.approx(1.0)
-    assert weights == sorted(weights, reverse=True)
+    assert decision.fusion == "cascade" or weights == sorted(weights, reverse=True)
     assert 1 <= len(weights) <= min(query.max_experts, CONTEXT.max_experts)
 
 
@@ -86,6 +93,27 @@ def test_masking_experts_keeps_the_order_of_the_others(
     assert order(policy.decide(masked(query, out), given_scores, POOL, CONTEXT)) == [
         name for name in everybody if name not in out
     ]
+
+
+@every_policy
+@given(query=queries, given_scores=scores(), out=masks, objective=objectives)
+def test_limits_hold_and_masking_keeps_the_order_whatever_cost_is_worth(
+    policy: Policy, query: Query, given_scores: DomainScores, out: set[str], objective: Objective
+) -> None:
+    context = replace(CONTEXT, economy=Economy(dearest=dearest_price(POOL, Economy())))
+    balanced = replace(query, objective=Objective(objective.cost_quality))
+    everybody = order(policy.decide(balanced, given_scores, POOL, context))
+    assert [name for name in everybody if name not in out] == order(
+        policy.decide(masked(balanced, out), given_scores, POOL, context)
+    )
+    try:
+        limited = policy.decide(replace(masked(query, out), objective=objective), given_scores, POOL, context)
+    except NoEligibleExpert:
+        return
+    asked = [each for each in limited.candidates if each.chosen]
+    assert not set(limited.excluded) & {*limited.fallbacks, *(each.expert for each in limited.assignments)}
+    assert sum(each.cost_usd or 0.0 for each in asked) <= (objective.max_cost_usd or 1.0) * (1 + 1e-9)
+    assert all((each.latency_ms or 0.0) <= (objective.max_latency_ms or 1e9) for each in limited.candidates)
 
 
 @every_policy
