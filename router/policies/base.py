@@ -149,12 +149,10 @@ def fallbacks(ordered: Sequence[Arm], chosen: Sequence[Arm]) -> tuple[ExpertName
 
 def _candidates(chosen: Sequence[Arm], ordered: Sequence[Arm]) -> tuple[CandidateScore, ...]:
     names = {arm.expert for arm in chosen}
-    everybody = sum(arm.scored.weight for arm in ordered)
+    everybody = sum([arm.scored.weight for arm in ordered])
     return tuple(
-        CandidateScore(
-            expert, score, quality, expert in names, scored.reason, cost_usd, latency_ms, scored.weight / everybody
-        )
-        for scored, _, score, cost_usd, latency_ms, expert, quality in ordered
+        CandidateScore._make((expert, score, quality, expert in names, given.reason, usd, ms, given.weight / everybody))
+        for given, _, score, usd, ms, expert, quality in ordered
     )
 
 

@@ -48,6 +48,7 @@ class SkillTable:
         self._taxonomy = taxonomy
         self._default = default
         self._profiles = profiles
+        self._names = [profile.expert for profile in profiles]
         self._known: dict[tuple[ExpertName, Domain], float] = {}
         self._levels: dict[Domain, float] = {}
         self._places: dict[ExpertName, dict[Domain, int]] = {}
@@ -63,13 +64,12 @@ class SkillTable:
         """
         domains = tuple(scores)
         if not domains:
-            return {profile.expert: (0.0, None) for profile in self._profiles}
+            return dict.fromkeys(self._names, (0.0, None))
         if domains not in self._grids:
             self._grids[domains] = np.array([[self.skill(each, name) for name in domains] for each in self._profiles])
         parts = self._grids[domains] * np.fromiter(scores.values(), np.float64, len(domains))
         qualities, tops = parts.sum(axis=1).tolist(), parts.argmax(axis=1).tolist()
-        names = (profile.expert for profile in self._profiles)
-        return {name: (quality, domains[top]) for name, quality, top in zip(names, qualities, tops, strict=True)}
+        return dict(zip(self._names, zip(qualities, map(domains.__getitem__, tops), strict=True), strict=True))
 
     def skill(self, profile: SkillProfile, domain: Domain) -> float:
         """Return the expected share of right answers, 0..1."""
