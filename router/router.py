@@ -20,11 +20,14 @@ from router.policies import POLICIES, Policy, PolicyContext
 from router.policies.eligibility import eligible
 from router.policies.objective import Economy, dearest_price
 from router.reading import Ask, Reader
+from router.recall import Recall
 from router.taxonomy import DomainEntry, Taxonomy, default_taxonomy
 from router.types import DomainScores, Query, RoutingDecision
 
 AUTO = "auto"
 USUAL_POLICY = "profile"
+REMEMBERED = 2_000
+"""Conversations whose decision is kept, in case the same is asked again."""
 
 
 class Router:
@@ -58,6 +61,7 @@ class Router:
         self.policies = policies
         self.encoder = encoder
         self.reader = reader
+        self._recall = Recall(REMEMBERED)
 
     @classmethod
     async def create(
@@ -121,6 +125,9 @@ class Router:
             UnknownPolicy: the query names a policy that does not exist.
         """
         begun = time.perf_counter()
+        key = self._recall.key(query)
+        if (known := self._recall.decision(key, query, profiles)) is not None:
+            return _timed(known, DomainScores({}), begun)
         name = self._policy_name(query, profiles)
         policy = self._policy(name)
         fit, _ = eligible(profiles, query.constraints)
@@ -130,12 +137,16 @@ class Router:
         if len(fit) == 1 and not _thinks_by_domain(fit[0], query):
             return self._without_scores(query, profiles, begun, name, f"only {fit[0].expert} is eligible", 1.0)
         try:
-            scores = await self._classify(query)
+            scores = self._recall.scores(key) or await self._classify(query)
         except ClassifierUnavailable as error:
             return self._without_scores(query, profiles, begun, name, f"routing failed open: {error}", 0.0)
+        self._recall.keep_scores(key, scores)
         if self.reader is not None:
             scores = await self.reader.refine(query, scores, wanted=getattr(policy, "wants_a_reading", False))
-        return _timed(policy.decide(query, scores, profiles, self.context), scores, begun)
+        decision = policy.decide(query, scores, profiles, self.context)
+        if self.reader is None:
+            self._recall.keep_decision(key, query, profiles, decision)
+        return _timed(decision, scores, begun)
 
     async def aclose(self) -> None:
         """Close the encoder, when there is one to close."""
