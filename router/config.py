@@ -127,7 +127,7 @@ class RoutingConfig(Strict):
         "None: as many as the request allows.",
     )
     staged: bool = Field(
-        default=True, description="A vote of three or more asks two first, and others only while they can change it."
+        default=True, description="A vote asks first as many as could settle it, others only while they can change it."
     )
     objective: ObjectiveConfig = Field(default=ObjectiveConfig(), description="Quality against cost and time.")
     cascade: CascadeConfig = Field(default=CascadeConfig(), description="The policy `cascade`.")

@@ -89,13 +89,15 @@ def show_decision(decision: dict[str, Any]) -> None:
     chosen = ", ".join(each["expert"] for each in decision["experts"])
     console.print(f"[bold]{chosen}[/bold]  by {decision['policy']}, confidence {decision['confidence']:.2f}")
     console.print(f"domains: {domains or 'not asked'}\n{decision['reason']}")
-    table = Table("expert", "score", "quality", "why")
+    table = Table("expert", "score", "quality", "USD", "ms", "why")
     for candidate in decision["candidates"]:
         quality = "" if candidate["quality"] is None else f"{candidate['quality']:.2f}"
         name = f"[bold]{candidate['expert']}[/bold]" if candidate["chosen"] else candidate["expert"]
-        table.add_row(name, f"{candidate['score']:.2f}", quality, candidate["reason"])
+        cost = "" if candidate["cost_usd"] is None else f"{candidate['cost_usd']:.2g}"
+        wait = "" if candidate["latency_ms"] is None else f"{candidate['latency_ms']:.0f}"
+        table.add_row(name, f"{candidate['score']:.2f}", quality, cost, wait, candidate["reason"])
     for out in decision["excluded"]:
-        table.add_row(f"[dim]{out['expert']}[/dim]", "", "", f"[dim]excluded: {out['reason']}[/dim]")
+        table.add_row(f"[dim]{out['expert']}[/dim]", "", "", "", "", f"[dim]excluded: {out['reason']}[/dim]")
     if table.row_count:
         console.print(table)
 

@@ -128,7 +128,7 @@ def decision_for(
         fallbacks=fallbacks(ordered, chosen),
         skills=scores.skills,
         thinking=chosen[0].mode.thinking,
-        reason=f"{reason}; {scores.note}" if scores.note else reason,
+        reason="; ".join(filter(None, [reason, _thinking_note(chosen[0]), scores.note])),
         stages=stages,
         fusion=fusion,
         cost_usd=sum(costs) if len(costs) == len(chosen) else None,
@@ -145,6 +145,13 @@ def fallbacks(ordered: Sequence[Arm], chosen: Sequence[Arm]) -> tuple[ExpertName
     following = [arm.expert for arm in ordered if arm.expert not in taken]
     own = [name for name in chosen[0].scored.profile.fallback if name in following]
     return tuple(dict.fromkeys([*own, *following]))
+
+
+def _thinking_note(first: Arm) -> str:
+    """Return what a measured thinking switch was set to and why, in words; empty where nothing was measured."""
+    if not first.mode.gain:
+        return ""
+    return f"thinking is on, measured at {first.mode.gain:+.2f} here"
 
 
 def _candidates(chosen: Sequence[Arm], ordered: Sequence[Arm]) -> tuple[CandidateScore, ...]:
@@ -177,12 +184,13 @@ def _chosen(ordered: Sequence[Arm], query: Query, context: PolicyContext) -> lis
 
 def _stages(chosen: Sequence[Arm], query: Query) -> tuple[int, ...]:
     """Return the stages of a lazy vote, where the time for one after the other is there."""
-    stages = stages_for(len(chosen), query.staged)
-    limit = query.objective.max_latency_ms
+    if not query.staged or len(chosen) < 2:
+        return ()
+    stages, limit = stages_for([arm.scored.weight for arm in chosen]), query.objective.max_latency_ms
     if limit is None or not stages:
         return stages
     known = [arm.latency_ms or 0.0 for arm in chosen]
-    return stages if max(known[:2]) + sum(known[2:]) <= limit else ()
+    return stages if max(known[: stages[0]]) + sum(known[stages[0] :]) <= limit else ()
 
 
 def _other_reason(

@@ -52,6 +52,13 @@ def worth_asking(need: float, share: float, cost_quality: float, cost_worth: flo
     return cost_quality * VOTE_GAIN * need >= (1 - cost_quality) * cost_worth * share
 
 
-def stages_for(count: int, staged: bool) -> tuple[int, ...]:
-    """Return two experts first, then one at a time; all at once when that is not wanted or cannot save a call."""
-    return (2, *(1 for _ in range(count - 2))) if staged and count > 2 else ()
+def stages_for(weights: Sequence[float]) -> tuple[int, ...]:
+    """Return how a weighted vote is asked in stages: first as many as could settle it by agreeing, which is two of
+    three equal ones, then one at a time. Empty when no call can be saved. Weights come heaviest first.
+    """
+    total, held = sum(weights), 0.0
+    for count, weight in enumerate(weights, start=1):
+        held += weight
+        if 2 * held > total * (1 + 1e-9):
+            return (count, *(1 for _ in weights[count:])) if count < len(weights) else ()
+    return ()

@@ -23,10 +23,21 @@ def test_a_cap_limits_top_p() -> None:
     assert 2 == how_many([1.0, 1.0, 1.0, 1.0], 2, 0.9)
 
 
-@pytest.mark.parametrize(("count", "stages"), [(1, ()), (2, ()), (3, (2, 1)), (5, (2, 1, 1, 1))])
-def test_two_are_asked_first_then_one_at_a_time(count: int, stages: tuple[int, ...]) -> None:
-    assert stages == stages_for(count, True)
-    assert () == stages_for(count, False)
+@pytest.mark.parametrize(
+    ("weights", "stages"),
+    [
+        ([1.0], ()),
+        ([0.5, 0.5], ()),
+        ([0.6, 0.4], (1, 1)),
+        ([1 / 3] * 3, (2, 1)),
+        ([0.5, 0.3, 0.2], (2, 1)),
+        ([0.6, 0.2, 0.2], (1, 1, 1)),
+        ([0.2] * 5, (3, 1, 1)),
+        ([0.3, 0.25, 0.2, 0.15, 0.1], (2, 1, 1, 1)),
+    ],
+)
+def test_a_vote_asks_first_whoever_could_settle_it_by_agreeing(weights: list[float], stages: tuple[int, ...]) -> None:
+    assert stages == stages_for(weights)
 
 
 def queries(seed: int, count: int) -> list[list[float]]:

@@ -42,6 +42,12 @@ def test_thinking_is_on_where_its_gain_is_sure(domain: str, mode: str) -> None:
     assert mode == decision.thinking == decision.assignments[0].thinking
 
 
+def test_the_reason_says_that_the_expert_thinks_and_what_it_brings() -> None:
+    assert (
+        decide("math").reason == "thinker: best measured on math (0.60, n=1000); thinking is on, measured at +0.20 here"
+    )
+
+
 @pytest.mark.parametrize("asked", ["on", "off"])
 @pytest.mark.parametrize("domain", ["math", "history"])
 def test_the_clients_word_holds(domain: str, asked: Thinking) -> None:
