@@ -296,9 +296,18 @@ async def test_decisions_are_shown_with_reasons_and_prompts_only_when_switched_o
     assert entry["routing"]["reason"]
     assert ("first", 0.25) == (entry["outcome"]["answered_by"], entry["feedback"]["score"])
     assert entry["outcome"]["cost_usd"] > 0
-    assert "417" not in text
+    assert "plus 268" not in text
     assert "secret" not in text
     assert ("What is 417 plus 268?", "secret thoughts") == (shown[1][1]["prompt"], shown[1][1]["feedback"]["comment"])
+
+
+@pytest.mark.parametrize("limit", ["0", "501", "-1", "many", "1e2", "9" * 30])
+async def test_a_limit_that_makes_no_sense_is_refused_in_openais_shape(limit: str) -> None:
+    fake = FakeExpert()
+    async with serving(fake), gateway_over(peers(fake), settings=settings()) as client:
+        response = await client.get(f"/admin/decisions?limit={limit}", headers=ADMIN)
+
+    assert (400, "limit") == (response.status_code, response.json()["error"]["param"])
 
 
 async def test_reload_swaps_the_router_and_answers_go_on() -> None:
