@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from router.policies.selection import needs, threshold_for
 from router.types import Query, RoutingDecision
 
 WINDOW = 1000
 LEAST = 30
+EVERY = 20
+"""Requests after which the threshold is set again."""
 
 
 class MeanExperts:
@@ -23,22 +23,27 @@ class MeanExperts:
 
     def __init__(self, target: float | None, most: int) -> None:
         self.target, self.most = target, most
-        self._recent: deque[NDArray[np.float64]] = deque(maxlen=WINDOW)
+        self._recent = np.zeros((WINDOW, max(0, most - 1)))
+        self._seen = 0
+        self._top_p = 1.0
 
     def limited(self, query: Query) -> Query:
         """Return the query with as many experts as it should get; one that says `top_p` itself keeps it."""
         if self.target is None or query.max_experts <= 1 or query.top_p is not None:
             return query
-        if len(self._recent) < LEAST:
+        if self._seen < LEAST:
             return replace(query, max_experts=min(query.max_experts, round(self.target)))
-        threshold = threshold_for(np.stack(self._recent), self.target)
-        return replace(query, top_p=min(1.0, max(1e-6, 1 - threshold)))
+        return replace(query, top_p=self._top_p)
 
     def decided(self, decision: RoutingDecision) -> None:
         """Remember how much weight the decision left to others."""
         if self.target is None or not decision.candidates:
             return
-        need = np.zeros(self.most - 1)
         found = needs([max(each.share, 1e-12) for each in decision.candidates], self.most)
-        need[: len(found)] = found
-        self._recent.append(need)
+        row = self._recent[self._seen % WINDOW]
+        row[:] = 0.0
+        row[: len(found)] = found
+        self._seen += 1
+        if self._seen == LEAST or self._seen % EVERY == 0:
+            threshold = threshold_for(self._recent[: min(self._seen, WINDOW)], self.target)
+            self._top_p = min(1.0, max(1e-6, 1 - threshold))
