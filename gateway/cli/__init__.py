@@ -10,7 +10,7 @@ import sys
 import typer
 
 from experts.errors import ConfigError, ServiceError
-from gateway.cli import ask, config, demo, doctor, serve, training
+from gateway.cli import ask, config, demo, doctor, learning, serve, training
 
 app = typer.Typer(
     name="consilium",
@@ -25,6 +25,8 @@ app.command("route")(ask.route)
 app.command("chat")(ask.chat)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config", help="Check, show and explain the configuration file.")
+training.app.command("compare")(learning.compare)
+training.app.command("rollback")(learning.rollback)
 app.add_typer(training.app, name="router", help="Train and evaluate the routing.")
 
 

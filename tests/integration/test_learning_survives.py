@@ -11,7 +11,7 @@ import httpx
 
 from tests.conftest import expert_record
 from tests.fakes.expert import FakeExpert, serving
-from tests.processes import free_port, started, wait_for
+from tests.processes import consilium, free_port, started, wait_for
 
 SKILLS = {"first": 0.62, "second": 0.6}
 
@@ -27,7 +27,10 @@ async def qualities(client: httpx.AsyncClient) -> dict[str, float]:
 
 async def test_lessons_survive_kill_nine_and_change_the_next_decision(tmp_path: Path) -> None:
     fake, port = FakeExpert(), free_port()
-    url, environment = f"http://127.0.0.1:{port}", {"CONSILIUM_STORE": str(tmp_path / "kept.db")}
+    url, environment = (
+        f"http://127.0.0.1:{port}",
+        {"CONSILIUM_STORE": str(tmp_path / "kept.db"), "CONSILIUM_ADMIN_KEY": "boss"},
+    )
     async with serving(fake), httpx.AsyncClient(base_url=url, timeout=30) as client:
         records = [
             expert_record(
@@ -57,7 +60,17 @@ async def test_lessons_survive_kill_nine_and_change_the_next_decision(tmp_path: 
         with started(*command, log=log, **environment) as process:
             await asyncio.to_thread(wait_for, f"{url}/health", process, log)
             after = await qualities(client)
+            spoken = {"CONSILIUM_URL": url, "CONSILIUM_ADMIN_KEY": "boss"}
+            compared = await asyncio.to_thread(consilium, "router", "compare", "--json", **spoken)
+            back = await asyncio.to_thread(consilium, "router", "rollback", "--version", "0", **spoken)
+            stranger = await asyncio.to_thread(
+                consilium, "router", "compare", CONSILIUM_URL=url, CONSILIUM_ADMIN_KEY="x"
+            )
+            forgotten = await qualities(client)
 
     assert "first" == max(before, key=lambda name: before[name])
     assert "second" == max(taught, key=lambda name: taught[name])
     assert taught == after
+    assert (0, "no split: every conversation is in arm a") == (compared.code, json.loads(compared.out)["verdict"])
+    assert (0, before) == (back.code, forgotten), back.err
+    assert (1, True) == (stranger.code, "Send the admin key" in stranger.err)

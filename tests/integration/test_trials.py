@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from experts.errors import ConfigError
+from gateway.cli.learning import show_report
 from gateway.settings import Settings
 from tests.conftest import expert_record, gateway_over
 from tests.fakes.expert import FakeExpert, serving
@@ -97,7 +98,9 @@ async def test_an_arm_gets_its_share_and_a_conversation_stays_in_it() -> None:
     assert "uniform" == named["policy"]
 
 
-async def test_the_report_compares_arms_and_says_what_the_difference_is_worth(tmp_path: Path) -> None:
+async def test_the_report_compares_arms_and_says_what_the_difference_is_worth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     math, law = FakeExpert(), FakeExpert()
     routing = {"split": {"policy": "fixed", "share": 0.5}, "default": "law"}
     used = settings(tmp_path / "kept.db")
@@ -121,6 +124,10 @@ async def test_the_report_compares_arms_and_says_what_the_difference_is_worth(tm
     assert many["difference"]["significant"]
     assert many["verdict"].startswith("arm a is better")
     assert restarted == many
+    show_report(many)
+    printed = capsys.readouterr().out
+    assert "arm a is better" in printed
+    assert "math 100%" in printed
 
 
 async def rated(client: httpx.AsyncClient, number: int) -> None:
