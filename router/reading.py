@@ -29,6 +29,8 @@ from router.types import DomainScores, Query
 Ask: TypeAlias = Callable[[tuple[Message, ...]], Awaitable[str]]
 """Ask the reading expert and return its text. Raises ServiceError."""
 
+REST_SECONDS = 10.0
+"""How long nobody is asked after a failure, so that a dead expert does not slow every request down."""
 MOST_SKILLS = 5
 LONGEST_SKILL = 40
 TASK = """You sort requests for a team of expert models. Read the text and answer with one JSON object only:
@@ -54,23 +56,33 @@ class Reader:
     Args:
         ask: reaches the reading expert.
         config: when to ask, how much it counts, how long it may take.
+        clock: seconds, only moving forward.
     """
 
-    def __init__(self, ask: Ask, config: LlmConfig) -> None:
-        self._ask, self._config = ask, config
+    def __init__(self, ask: Ask, config: LlmConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ask, self._config, self._clock = ask, config, clock
         self._kept: OrderedDict[bytes, Reading] = OrderedDict()
+        self._rests_until = 0.0
 
     async def refine(self, query: Query, scores: DomainScores, *, wanted: bool) -> DomainScores:
         """Return the scores with what the expert says mixed in; `wanted` asks it whatever the confidence."""
         begun = time.perf_counter()
+        if self._clock() < self._rests_until:
+            return (
+                replace(scores, note="the reading expert failed a moment ago and is left alone") if wanted else scores
+            )
         try:
             async with asyncio.timeout(self._config.deadline_ms / 1000):
                 refined = await self._refined(query, scores, wanted)
         except TimeoutError:
-            refined = replace(scores, note=f"the reading expert took longer than {self._config.deadline_ms:g} ms")
+            refined = self._without(scores, f"took longer than {self._config.deadline_ms:g} ms")
         except ServiceError as error:
-            refined = replace(scores, note=f"the reading expert failed: {error}")
+            refined = self._without(scores, f"failed: {error}")
         return scores if refined is scores else replace(refined, read_ms=1000 * (time.perf_counter() - begun))
+
+    def _without(self, scores: DomainScores, why: str) -> DomainScores:
+        self._rests_until = self._clock() + REST_SECONDS
+        return replace(scores, note=f"the reading expert {why}")
 
     async def _refined(self, query: Query, scores: DomainScores, wanted: bool) -> DomainScores:
         alpha, task_alpha = self._config.alpha, self._config.task_alpha

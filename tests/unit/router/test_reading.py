@@ -110,6 +110,18 @@ async def test_whatever_goes_wrong_leaves_the_encoders_word_and_is_said(asked: A
     assert (UNSURE.scores, note) == (refined.scores, refined.note)
 
 
+async def test_a_reading_expert_that_failed_is_left_alone_for_a_while() -> None:
+    now, asked = [100.0], Asked(error=ExpertUnavailable("general", "It is gone."))
+    reader = Reader(asked, CONFIG, clock=lambda: now[0])
+
+    await reader.refine(ASK, UNSURE, wanted=False)
+    assert UNSURE is await reader.refine(ASK, UNSURE, wanted=False)
+    assert 1 == len(asked.heard)
+
+    now[0], asked.error = 111.0, None
+    assert ("contract law", "wills") == (await reader.refine(ASK, UNSURE, wanted=False)).skills
+
+
 @pytest.mark.parametrize(
     ("text", "reading"),
     [

@@ -132,6 +132,10 @@ def test_modes_by_domain_beat_the_one_mode_that_is_right_most_often() -> None:
     on = np.where(domains == "math", (draw.random(2000) < 0.95), off).astype(float)
     modes = {domain: decide(domain).thinking for domain in ("math", "law")}
 
-    ours = hybrid_accuracy([modes[domain] for domain in domains], off, on)
+    chosen = [modes[domain] for domain in domains]
 
-    assert ours > max(hybrid_accuracy([mode] * 2000, off, on) for mode in ("on", "off"))
+    assert hybrid_accuracy(chosen, off, on) > max(hybrid_accuracy([mode] * 2000, off, on) for mode in ("on", "off"))
+    thinks = np.array(chosen) == "on"
+    tokens = np.where(thinks, SWITCH.token_factor, 1.0).mean()
+    assert np.where(thinks, on, off).mean() >= on.mean()
+    assert 0.3 < 1 - tokens / SWITCH.token_factor
