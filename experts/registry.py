@@ -45,6 +45,7 @@ class Registry:
 
     def __init__(self, experts: Iterable[Expert] = ()) -> None:
         self._snapshot: Snapshot = MappingProxyType({})
+        self._profiles: tuple[SkillProfile, ...] = ()
         self.swap(experts)
 
     @property
@@ -54,8 +55,8 @@ class Registry:
 
     @property
     def profiles(self) -> tuple[SkillProfile, ...]:
-        """Every routed expert as the router sees it."""
-        return tuple(expert.profile for expert in self._snapshot.values() if expert.config.routed)
+        """Every routed expert as the router sees it; the same tuple until the experts change."""
+        return self._profiles
 
     def swap(self, experts: Iterable[Expert]) -> None:
         """Replace the snapshot.
@@ -71,6 +72,7 @@ class Registry:
         for expert in fresh.values():
             _check_references(expert.config, fresh)
         self._snapshot = MappingProxyType(fresh)
+        self._profiles = tuple(expert.profile for expert in fresh.values() if expert.config.routed)
 
 
 def _check_references(config: ExpertConfig, known: Mapping[ExpertName, Expert]) -> None:
