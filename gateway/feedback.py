@@ -34,6 +34,7 @@ from router.types import RoutingDecision
 log = logging.getLogger(__name__)
 LEARNED, LIMITED, COUNTED = "learned", "limited", "counted"
 PROMPT_CHARACTERS = 2000
+STAND_INS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Feedback:
     def decided(self, request_id: str, key: str, request: ChatRequest, decision: RoutingDecision) -> Remembered:
         """Remember a decision, and start whatever goes on beside the request."""
         domains = likely(decision.domains)
+        qualities = {each.expert: each.quality for each in decision.candidates} if domains else {}
         entry = Remembered(
             request_id=request_id,
             key=key,
@@ -77,9 +79,9 @@ class Feedback:
             decision=decision,
             domains=domains,
             bases={
-                each.expert: logit(each.quality) - self.learner.shift(each.expert, domains)
-                for each in decision.candidates
-                if each.quality is not None and domains
+                name: logit(quality) - self.learner.shift(name, domains)
+                for name in answerers(decision)
+                if (quality := qualities.get(name)) is not None
             },
             prompt=message_text(request.messages[-1])[:PROMPT_CHARACTERS] if self.config.keep_prompts else None,
         )
@@ -163,6 +165,11 @@ class Feedback:
             return
         if found:
             self._metrics.judgements.labels(COUNTED if lesson is None else LEARNED).inc(len(found))
+
+
+def answerers(decision: RoutingDecision) -> list[ExpertName]:
+    """Return who may come to answer: everybody assigned, and the first who stand in."""
+    return [*(each.expert for each in decision.assignments), *decision.fallbacks[:STAND_INS]]
 
 
 def credited(entry: Remembered, opinion: Opinion) -> dict[ExpertName, Credit]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from experts.profile import SkillProfile
+from experts.profile import EVERYWHERE, SkillProfile
 from experts.store import ABSENT, Document, Store, StoreError, VersionConflict
 from experts.types import Domain, ExpertName
 from gateway.errors import InvalidRequest
@@ -104,8 +104,11 @@ class Learner:
 
     def shift(self, expert: ExpertName, domains: Mapping[Domain, float]) -> float:
         """Return the log odds that are laid over an expert's estimate on a query about these domains."""
-        profile = SkillProfile(expert, learned=self._learned.get(expert, {}) if self.config.enabled else {})
-        return sum(probability * profile.shift(domain) for domain, probability in domains.items())
+        row = self._learned.get(expert)
+        if row is None or not self.config.enabled:
+            return 0.0
+        everywhere = row.get(EVERYWHERE, 0.0)
+        return sum(probability * (row.get(domain, 0.0) + everywhere) for domain, probability in domains.items())
 
     async def learn(
         self,

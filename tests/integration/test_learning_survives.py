@@ -11,7 +11,7 @@ import httpx
 
 from tests.conftest import expert_record
 from tests.fakes.expert import FakeExpert, serving
-from tests.processes import consilium, free_port, started, wait_for
+from tests.processes import Finished, consilium, free_port, started, wait_for
 
 SKILLS = {"first": 0.62, "second": 0.6}
 
@@ -23,6 +23,15 @@ def ask(text: str) -> dict[str, Any]:
 async def qualities(client: httpx.AsyncClient) -> dict[str, float]:
     shown = (await client.post("/v1/route", json=ask("Solve for x."))).json()["candidates"]
     return {each["expert"]: each["quality"] for each in shown}
+
+
+async def said(*words: str, url: str, key: str = "boss") -> Finished:
+    """Run `consilium router ...` as the administrator."""
+
+    def command() -> Finished:
+        return consilium("router", *words, CONSILIUM_URL=url, CONSILIUM_ADMIN_KEY=key)
+
+    return await asyncio.to_thread(command)
 
 
 async def test_lessons_survive_kill_nine_and_change_the_next_decision(tmp_path: Path) -> None:
@@ -60,12 +69,9 @@ async def test_lessons_survive_kill_nine_and_change_the_next_decision(tmp_path: 
         with started(*command, log=log, **environment) as process:
             await asyncio.to_thread(wait_for, f"{url}/health", process, log)
             after = await qualities(client)
-            spoken = {"CONSILIUM_URL": url, "CONSILIUM_ADMIN_KEY": "boss"}
-            compared = await asyncio.to_thread(consilium, "router", "compare", "--json", **spoken)
-            back = await asyncio.to_thread(consilium, "router", "rollback", "--version", "0", **spoken)
-            stranger = await asyncio.to_thread(
-                consilium, "router", "compare", CONSILIUM_URL=url, CONSILIUM_ADMIN_KEY="x"
-            )
+            compared = await said("compare", "--json", url=url)
+            back = await said("rollback", "--version", "0", url=url)
+            stranger = await said("compare", url=url, key="x")
             forgotten = await qualities(client)
 
     assert "first" == max(before, key=lambda name: before[name])
