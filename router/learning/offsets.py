@@ -49,6 +49,18 @@ def overlaid(profiles: Iterable[SkillProfile], offsets: Offsets) -> tuple[SkillP
     )
 
 
+def taught(
+    estimates: Mapping[ExpertName, float], profiles: Iterable[SkillProfile], domains: Mapping[Domain, float]
+) -> dict[ExpertName, float]:
+    """Return one query's estimates with what was learnt about each expert in the query's domains."""
+    shifts = {
+        profile.expert: sum(probability * profile.shift(domain) for domain, probability in domains.items())
+        for profile in profiles
+        if profile.learned and profile.expert in estimates
+    }
+    return {expert: shifted(estimate, shifts.get(expert, 0.0)) for expert, estimate in estimates.items()}
+
+
 def corrected(
     estimates: NDArray[np.floating], posterior: NDArray[np.floating], offsets: NDArray[np.floating]
 ) -> NDArray[np.float64]:
@@ -70,4 +82,4 @@ def offset_table(profiles: Iterable[SkillProfile], domains: Iterable[Domain]) ->
     return np.array([[profile.shift(domain) for domain in names] for profile in profiles], dtype=np.float64)
 
 
-__all__ = ["EVERYWHERE", "Offsets", "corrected", "logit", "offset_table", "overlaid", "shifted", "sigmoid"]
+__all__ = ["EVERYWHERE", "Offsets", "corrected", "logit", "offset_table", "overlaid", "shifted", "sigmoid", "taught"]

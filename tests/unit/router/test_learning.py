@@ -27,7 +27,7 @@ from router.learning import (
     taken_back,
     to_body,
 )
-from router.learning.offsets import logit, sigmoid
+from router.learning.offsets import logit, sigmoid, taught
 from router.policies import POLICIES, PolicyContext
 from router.types import DomainScores, Query
 
@@ -233,6 +233,14 @@ def test_corrected_estimates_move_by_the_posterior_times_the_offsets() -> None:
 
     assert found[0] == pytest.approx([sigmoid(1.0), sigmoid(logit(0.9) - 1.0)])
     assert found[1] == pytest.approx([0.5, 0.9])
+
+
+def test_one_querys_estimates_move_by_what_was_learnt_in_its_domains_and_others_stay_exactly() -> None:
+    profiles = [SkillProfile("a", learned={"math": 1.0, EVERYWHERE: 0.2}), SkillProfile("b"), SkillProfile("c")]
+
+    found = taught({"a": 0.5, "b": 0.7}, profiles, {"math": 0.5, "law": 0.5})
+
+    assert {"a": pytest.approx(sigmoid(0.7)), "b": 0.7} == found
 
 
 def test_an_offset_table_reads_what_profiles_carry() -> None:
