@@ -54,11 +54,12 @@ def worth_asking(need: float, share: float, cost_quality: float, cost_worth: flo
 
 def stages_for(weights: Sequence[float]) -> tuple[int, ...]:
     """Return how a weighted vote is asked in stages: first as many as could settle it by agreeing, which is two of
-    three equal ones, then one at a time. Empty when no call can be saved. Weights come heaviest first.
+    three equal ones and never fewer than two, then one at a time. Empty when no call can be saved. Weights come
+    heaviest first.
     """
     total, held = sum(weights), 0.0
     for count, weight in enumerate(weights, start=1):
         held += weight
-        if 2 * held > total * (1 + 1e-9):
+        if count > 1 and 2 * held > total * (1 + 1e-9):
             return (count, *(1 for _ in weights[count:])) if count < len(weights) else ()
     return ()
