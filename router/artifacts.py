@@ -1,7 +1,8 @@
 """Keep what was fitted: numbers as safetensors, everything else as a JSON manifest, never a pickle.
 
-A folder holds `head.safetensors` and `manifest.json`. The manifest says for which encoder the head was
-fitted, on what, with which figures, by which command and versions; loading checks the part that can be wrong.
+A folder holds `head.safetensors` and `manifest.json`, and `adapter.safetensors` where the encoder was tuned with the
+head (`router.adapters`). The manifest says for which encoder the head was fitted, on what, with which figures, by which
+command and versions; loading checks the part that can be wrong.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experts.errors import ConfigError
 from experts.types import Domain
+from router.classifiers.blend import BlendHead
 from router.classifiers.linear import LinearHead
+from router.classifiers.memory import Memory
+from router.taxonomy import OUT_OF_SCOPE
 
 SHIPPED = Path(__file__).parent / "heads" / "default"
-FORMAT = 1
-ARRAYS = ("coef_", "intercept_", "anchors_")
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Manifest:
         data: what it was fitted on: description, hash, number of texts a domain and source.
         figures: how well it does, by the name of the split.
         command: what to run to fit it again.
+        adapter: `scale` of the encoder's adapter and how it was tuned; empty where there is none.
     """
 
     encoder: str
@@ -48,23 +53,22 @@ class Manifest:
     command: str = ""
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     versions: Mapping[str, str] = field(default_factory=lambda: _versions())
-    kind: str = "linear"
+    kind: str = "blend"
     format: int = FORMAT
+    adapter: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save_head(head: LinearHead, manifest: Manifest, folder: Path) -> None:
+def save_head(head: BlendHead, manifest: Manifest, folder: Path) -> None:
     """Write the head and its manifest into the folder, which is made where needed."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.ascontiguousarray(getattr(head, name), dtype=np.float32) for name in ARRAYS}
-    save_file(arrays, folder / "head.safetensors")
-    settings = {name: getattr(head, name) for name in ("temperature_", "strange_", "familiar_")}
-    record = {**asdict(manifest), "calibration": settings}
+    save_file(_arrays(head), folder / "head.safetensors")
+    record = {**asdict(manifest), "calibration": {"temperature_": head.temperature_}}
     (folder / "manifest.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def load_head(folder: Path, *, encoder: str) -> tuple[LinearHead, Manifest]:
+def load_head(folder: Path, *, encoder: str) -> tuple[BlendHead, Manifest]:
     """Read a head and its manifest.
 
     Raises:
@@ -91,18 +95,48 @@ def load_head(folder: Path, *, encoder: str) -> tuple[LinearHead, Manifest]:
     return head, manifest
 
 
-def _assemble(manifest: Manifest, arrays: Mapping[str, Any], calibration: Mapping[str, float]) -> LinearHead:
+def parameters(head: BlendHead) -> dict[str, Any]:
+    """Return the hyper-parameters of a head, as its constructor takes them."""
+    return {name: getattr(head, name) for name in ("C", "words", "balance", "share", "closeness")}
+
+
+def _arrays(head: BlendHead) -> dict[str, NDArray[Any]]:
+    """Return everything that was fitted; the projection and the words' coefficients lose nothing as half floats."""
+    linear, memory = head.linear_, head.memory_
+    arrays = {
+        "coef": linear.coef_,
+        "intercept": linear.intercept_,
+        "words": linear.words_,
+        "projection": memory.projection.astype(np.float16),
+        "rows": memory.rows,
+        "labels": memory.labels.astype(np.int16),
+        "edges": head.edges_,
+    }
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _assemble(manifest: Manifest, arrays: Mapping[str, NDArray[Any]], calibration: Mapping[str, float]) -> BlendHead:
     """Put a head together again, and refuse parts whose shapes disagree with the manifest."""
     if manifest.format != FORMAT:
         raise ValueError(f"format {manifest.format}, this version reads {FORMAT}")
-    head = LinearHead(**manifest.parameters)
-    head.classes_ = manifest.domains
-    head.coef_, head.intercept_, head.anchors_ = (arrays[name] for name in ARRAYS)
-    head.temperature_, head.strange_, head.familiar_ = (
-        float(calibration[name]) for name in ("temperature_", "strange_", "familiar_")
+    head = BlendHead(**manifest.parameters)
+    outside = len(arrays["intercept"]) - len(manifest.domains)
+    classes = tuple(sorted([*manifest.domains, *[OUT_OF_SCOPE] * outside]))
+    if outside not in (0, 1) or arrays["coef"].shape != (len(classes), manifest.dimension):
+        raise ValueError(f"weights of shape {arrays['coef'].shape} for {len(manifest.domains)} domains")
+    head.linear_ = LinearHead(C=head.C, words=head.words, balance=head.balance)
+    head.linear_.classes_ = classes
+    head.linear_.coef_, head.linear_.intercept_ = arrays["coef"], arrays["intercept"]
+    head.linear_.words_ = arrays["words"]
+    head.memory_ = Memory(
+        arrays["projection"].astype(np.float32),
+        arrays["rows"],
+        arrays["labels"].astype(np.intp),
+        classes=len(classes),
+        elsewhere=classes.index(OUT_OF_SCOPE) if outside else None,
     )
-    if head.coef_.shape != (len(manifest.domains), manifest.dimension):
-        raise ValueError(f"weights of shape {head.coef_.shape} for {len(manifest.domains)} domains")
+    head.domains_, head.edges_ = manifest.domains, arrays["edges"]
+    head.temperature_ = float(calibration["temperature_"])
     return head
 
 

@@ -15,6 +15,12 @@ import yaml
 
 from experts.types import Domain
 
+OUT_OF_SCOPE: Domain = "oos"
+"""The label of prompts that belong to no domain: heads learn from ours what they are not for, others only measure."""
+
+WIDER = {"engineering": "science"}
+"""What a domain counts as among labels that have neither it nor one of its groups."""
+
 
 @dataclass(frozen=True, slots=True)
 class DomainEntry:
@@ -46,6 +52,15 @@ class Taxonomy:
             members = (name,) if name in self.entries else self.groups.get(name, (name,))
             found.update(dict.fromkeys(members))
         return tuple(found)
+
+    def meanings(self, labels: Iterable[str]) -> dict[Domain, str]:
+        """Return under which of the labels each domain falls: itself, a group it belongs to, or a wider one."""
+        chosen = sorted(set(labels))
+        found = {domain: label for label in chosen for domain in self.expand([label])}
+        for domain, wider in WIDER.items():
+            if wider in chosen:
+                found.setdefault(domain, wider)
+        return {domain: label for domain, label in found.items() if domain in self.entries}
 
     def examples(self, name: str) -> tuple[str, ...]:
         """Return the example questions of a domain, or of all domains of a group."""

@@ -42,6 +42,8 @@ def train(
     text_column: TextOption = "text",
     label_column: LabelOption = "domain",
     description: Annotated[str, typer.Option(help="What the prompts are, for the manifest.")] = "",
+    finetune: Annotated[bool, typer.Option("--finetune", help="Tune the encoder with its head.")] = False,
+    own_prompts: Annotated[bool, typer.Option(help="Add prompts of our own where the labels are ours.")] = True,
 ) -> None:
     """Fit a domain head on --prompts, or routing policies on --questions and --outcomes.
 
@@ -59,6 +61,8 @@ def train(
         text_column=text_column,
         label_column=label_column,
         description=description,
+        own=own_prompts,
+        finetune=finetune,
         command="consilium " + shlex.join(sys.argv[1:]),
     )
     for name, figures in manifest.figures.items():

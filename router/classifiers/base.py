@@ -2,13 +2,14 @@
 
 Classifier            Query -> DomainScores, async, may be slow
   EmbeddingClassifier encode the conversation's turns, ask a head about each, add the evidence up
-    Head              vectors -> probabilities and familiarity: fitted (linear) or by examples (centroid)
+    Head              texts and their vectors -> Judgement: fitted (blend) or by examples (centroid)
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -39,18 +40,28 @@ class Classifier(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a head says about n texts.
+
+    Args:
+        probabilities: shape [n, domains]; rows sum to 1.
+        familiarity: shape [n], 0..1: how much each text looks like anything the head has seen.
+    """
+
+    probabilities: NDArray[np.float64]
+    familiarity: NDArray[np.float64]
+
+
 class Head(Protocol):
-    """Turns vectors of texts into probabilities, row by row."""
+    """Says which domains texts belong to, row by row."""
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """The columns of `predict_proba`."""
+        """The columns of the probabilities."""
 
-    def predict_proba(self, vectors: Vectors) -> NDArray[np.float64]:
-        """Return shape [n, domains]; rows sum to 1."""
-
-    def familiarity(self, vectors: Vectors) -> NDArray[np.float64]:
-        """Return shape [n], 0..1: how much each text looks like anything the head has seen."""
+    def judge(self, vectors: Vectors, texts: Sequence[str]) -> Judgement:
+        """Return the judgement of texts and their unit vectors, in order."""
 
 
 class EmbeddingClassifier:
@@ -79,11 +90,13 @@ class EmbeddingClassifier:
         if not turns or not self.domains:
             return DomainScores({domain: 1 / len(self.domains) for domain in self.domains}, 0.0)
         begun = time.perf_counter()
-        vectors = await self._encoder.encode([turn.text for turn in turns])
+        texts = [turn.text for turn in turns]
+        vectors = await self._encoder.encode(texts)
         encoded = time.perf_counter()
         weights = [turn.weight for turn in turns]
-        belief = accumulate(self.head.predict_proba(vectors), weights, self._forgetting)
-        familiarity = recent(self.head.familiarity(vectors), weights)
+        found = self.head.judge(vectors, texts)
+        belief = accumulate(found.probabilities, weights, self._forgetting)
+        familiarity = recent(found.familiarity, weights)
         return DomainScores(
             scores=_named(self.domains, belief),
             familiarity=min(1.0, max(0.0, familiarity)),

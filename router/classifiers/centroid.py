@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from experts.profile import SkillProfile
 from experts.types import Domain, ExpertName
+from router.classifiers.base import Judgement
 from router.encoder import TextEncoder, Vectors
 from router.taxonomy import Taxonomy
 
@@ -48,15 +49,18 @@ class CentroidHead:
         means = [rows.mean(axis=0) for rows in vectors.values()]
         self._centroids = np.array([mean / (np.linalg.norm(mean) or 1.0) for mean in means])
 
-    def predict_proba(self, vectors: Vectors) -> NDArray[np.float64]:
-        """Return a softmax over each domain's blended cosine, shape [n, domains]."""
+    def judge(self, vectors: Vectors, texts: Sequence[str]) -> Judgement:
+        """Return a softmax over each domain's blended cosine, and how close the closest example is."""
+        return Judgement(self._probabilities(vectors), self._familiarity(vectors))
+
+    def _probabilities(self, vectors: Vectors) -> NDArray[np.float64]:
         nearest = np.stack([self._nearest(vectors, domain) for domain in self.domains], axis=1)
         blend = self._nearest_weight * nearest + (1 - self._nearest_weight) * vectors @ self._centroids.T
         logits = (blend - blend.max(axis=1, keepdims=True)).astype(np.float64) / self._temperature
         odds = np.exp(logits)
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
-    def familiarity(self, vectors: Vectors) -> NDArray[np.float64]:
+    def _familiarity(self, vectors: Vectors) -> NDArray[np.float64]:
         """Return how close the closest example of any domain is, stretched to 0..1."""
         closest = np.max([(vectors @ rows.T).max(axis=1) for rows in self._examples.values()], axis=0)
         span = self._familiar - self._strange

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.types import Domain
+from router.adapters import load_adapter
 from router.artifacts import load_head
 from router.classifiers.base import Head
-from router.config import EncoderConfig
+from router.config import EncoderConfig, RoutingConfig
 from router.conversation import window
 from router.encoder import Encoder, Vectors
 from router.taxonomy import Taxonomy, default_taxonomy
+from router.training.finetune import adapted_encoder
 from router.training.prompts import Prompt, of_split, out_of_scope, read_prompts
 
 CALIBRATION_BINS = 15
+DOUBT = RoutingConfig().fallback_confidence
+STRANGE = DOUBT / 3
+"""Confidence and familiarity below which a prompt falls back, as routing does by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Prompts, the labels in play, and what a head says of each prompt: shapes [n, labels] and [n]."""
+
+    prompts: Sequence[Prompt]
+    names: NDArray[np.str_]
+    probabilities: NDArray[np.float64]
+    familiarity: NDArray[np.float64]
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        return np.asarray(self.probabilities.max(axis=1))
+
+    @property
+    def falls_back(self) -> NDArray[np.bool_]:
+        return (self.confidence < DOUBT) | (self.familiarity < STRANGE)
 
 
 def evaluate_head(
@@ -30,7 +54,7 @@ def evaluate_head(
     label_column: str = "domain",
     encoder: Encoder | None = None,
 ) -> dict[str, Any]:
-    """Return `n, accuracy, macro_f1, ece, out_of_scope_auroc, by_source` of a fitted head on one split.
+    """Return `n, accuracy, macro_f1, ece, out_of_scope_auroc, routed_rightly, by_source` of a fitted head on one split.
 
     Labels may be coarser than the head's domains: a group's name stands for its domains. Without `encoder`
     the default one is loaded.
@@ -39,62 +63,80 @@ def evaluate_head(
         ConfigError: no rows of that split, or an artifact that does not fit the encoder.
     """
     encoder = encoder or Encoder(EncoderConfig(threads=2))
-    head, _ = load_head(artifact, encoder=encoder.name)
+    name, adapter = encoder.name, load_adapter(artifact)
+    if adapter is not None:
+        name, encoder = adapter.encoder_name(name), adapted_encoder(encoder.config, adapter)
+    head, _ = load_head(artifact, encoder=name)
     rows = read_prompts(prompts, text_column=text_column, label_column=label_column)
     return measure(head, encoder, of_split(rows, split), out_of_scope(rows, split))
 
 
 def measure(head: Head, encoder: Encoder, known: Sequence[Prompt], strays: Sequence[Prompt]) -> dict[str, Any]:
     """Return the figures of a head on prompts of known domains, against out-of-scope ones where there are any."""
-    vectors = embed(encoder, known)
-    strange = embed(encoder, strays) if strays else None
-    return figures(head, vectors, known, strange)
+    labels = sorted({prompt.domain for prompt in known})
+    strange = judged(head, embed(encoder, strays), strays, labels) if strays else None
+    return figures(judged(head, embed(encoder, known), known, labels), strange)
 
 
-def figures(head: Head, vectors: Vectors, known: Sequence[Prompt], strange: Vectors | None = None) -> dict[str, Any]:
-    """Return the figures of a head on encoded prompts."""
+def judged(head: Head, vectors: Vectors, prompts: Sequence[Prompt], labels: Sequence[Domain]) -> Judged:
+    """Return what a head says about encoded prompts, in terms of the labels."""
+    found = head.judge(vectors, read(prompts))
+    names, probabilities = merged(head.domains, found.probabilities, labels)
+    return Judged(prompts, names, probabilities, found.familiarity)
+
+
+def figures(known: Judged, strange: Judged | None = None) -> dict[str, Any]:
+    """Return the figures of prompts that were judged."""
     from sklearn.metrics import f1_score
 
-    labels = np.array([prompt.domain for prompt in known])
-    names, probabilities = merged(head, vectors, sorted(set(labels)))
-    predicted = names[probabilities.argmax(axis=1)]
+    labels = np.array([prompt.domain for prompt in known.prompts])
+    predicted = known.names[known.probabilities.argmax(axis=1)]
     right = predicted == labels
-    sources = np.array([prompt.source for prompt in known])
     return {
-        "n": len(known),
+        "n": len(labels),
         "accuracy": float(right.mean()),
         "macro_f1": float(f1_score(labels, predicted, average="macro", labels=sorted(set(labels)))),
-        "ece": expected_calibration_error(probabilities.max(axis=1), right),
-        "out_of_scope_auroc": None if strange is None else out_of_scope_auroc(head, vectors, strange),
-        "by_source": {
-            str(source): {
-                "n": int((sources == source).sum()),
-                "accuracy": float(right[sources == source].mean()),
-            }
-            for source in np.unique(sources)
-        },
+        "ece": expected_calibration_error(known.confidence, right),
+        "out_of_scope_auroc": None if strange is None else out_of_scope_auroc(known, strange),
+        "routed_rightly": routed_rightly(known, right, strange),
+        "by_source": _by_source([prompt.source for prompt in known.prompts], right),
+    }
+
+
+def _by_source(sources: Sequence[str], right: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
+    names = np.array(sources)
+    return {
+        str(name): {"n": int((names == name).sum()), "accuracy": float(right[names == name].mean())}
+        for name in np.unique(names)
     }
 
 
 def embed(encoder: Encoder, prompts: Sequence[Prompt]) -> Vectors:
     """Encode prompts exactly as a request's text is: windowed, one vector each."""
-    return encoder.encode_sync([window(prompt.text) for prompt in prompts])
+    return encoder.encode_sync(read(prompts))
+
+
+def read(prompts: Sequence[Prompt]) -> list[str]:
+    """Return what is read of each prompt: its window."""
+    return [window(prompt.text) for prompt in prompts]
 
 
 def merged(
-    head: Head, vectors: Vectors, labels: Sequence[Domain], taxonomy: Taxonomy | None = None
+    domains: Sequence[Domain],
+    probabilities: NDArray[np.float64],
+    labels: Sequence[Domain],
+    taxonomy: Taxonomy | None = None,
 ) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
     """Return label names and their probabilities, the head's own or those of the groups that `labels` name.
 
-    When the head knows every label they are its own. Otherwise the domains that a label means are added up,
+    When every label is a domain they are the head's own. Otherwise the domains that a label means are added up,
     and domains that no label means are out of play.
     """
-    probabilities = head.predict_proba(vectors)
-    if set(labels) <= set(head.domains):
-        return np.array(head.domains), probabilities
+    if set(labels) <= set(domains):
+        return np.array(domains), probabilities
     taxonomy = taxonomy or default_taxonomy()
-    members = {label: set(taxonomy.expand([label])) for label in labels}
-    belongs = np.array([[domain in members[label] for label in labels] for domain in head.domains], dtype=float)
+    meaning = taxonomy.meanings(labels)
+    belongs = np.array([[meaning.get(domain) == label for label in labels] for domain in domains], dtype=float)
     together = probabilities @ belongs
     return np.array(labels), together / np.maximum(together.sum(axis=1, keepdims=True), 1e-12)
 
@@ -109,10 +151,22 @@ def expected_calibration_error(confidence: NDArray[np.float64], right: NDArray[n
     return float(sum(gaps))
 
 
-def out_of_scope_auroc(head: Head, known: Vectors, strange: Vectors) -> float:
-    """Return how well confidence times familiarity tells known prompts from out-of-scope ones (0.5: not at all)."""
+def out_of_scope_auroc(known: Judged, strange: Judged) -> float:
+    """Return how well familiarity, and confidence where it is equal, tells known prompts from out-of-scope ones."""
     from sklearn.metrics import roc_auc_score
 
-    both = np.concatenate([known, strange])
-    sure = head.predict_proba(both).max(axis=1) * head.familiarity(both)
-    return float(roc_auc_score([1] * len(known) + [0] * len(strange), sure))
+    sure = [each.familiarity + 1e-3 * each.confidence for each in (known, strange)]
+    return float(roc_auc_score([1] * len(known.prompts) + [0] * len(strange.prompts), np.concatenate(sure)))
+
+
+def routed_rightly(known: Judged, right: NDArray[np.bool_], strange: Judged | None) -> float:
+    """Return the share of prompts that reach the expert of their domain, or the fallback where that is better.
+
+    A prompt falls back when its confidence or its familiarity is below what the default settings ask for. A prompt of
+    a known domain is routed rightly when its domain was found, or it fell back and would have gone wrong; an
+    out-of-scope prompt when it fell back.
+    """
+    good = right != known.falls_back
+    if strange is not None:
+        good = np.concatenate([good, strange.falls_back])
+    return float(good.mean())

@@ -1,4 +1,4 @@
-"""Assemble the table of prompts that the shipped sixteen-domain head is fitted on, from public tables and our own.
+"""Assemble the table of prompts that the shipped sixteen-domain head is fitted on, from public tables.
 
     python -m router.training.prepare --mmlu-pro DIR --domain-prompts DIR --out F.jsonl
 
@@ -14,13 +14,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from router.taxonomy import default_taxonomy
 from router.training.prompts import OUT_OF_SCOPE, Prompt, read_rows, with_options
 
 MMLU_PRO_OTHER = {
@@ -53,22 +49,12 @@ _WRITING = re.compile(
 
 
 def prepare(mmlu_pro: Path, domain_prompts: Path) -> Iterator[Prompt]:
-    """Yield the prompts of the splits `train` and `dev`, then the coarse `ood_dev` and `oos_dev` ones to measure on."""
-    yield from own_prompts()
+    """Yield the prompts of the splits `train` and `dev`, then the coarse `ood_dev` and `oos_dev` ones to measure on.
+
+    Our own are not among them: `consilium router train` adds those.
+    """
     yield from mmlu_pro_prompts(read_rows(mmlu_pro / "questions.parquet"))
     yield from public_prompts(read_rows(domain_prompts / "prompts.parquet"))
-
-
-def own_prompts() -> Iterator[Prompt]:
-    """Yield our own prompts: the taxonomy's examples and `own_prompts.yaml`, all for fitting."""
-    for entry in default_taxonomy().entries.values():
-        for text in entry.examples:
-            yield Prompt(text, entry.name, "train", "consilium")
-    table = yaml.safe_load(files("router.training").joinpath("own_prompts.yaml").read_text(encoding="utf-8"))
-    for domain, kinds in table.items():
-        framed = [frame.format(topic) for frame in kinds.get("frames", ()) for topic in kinds["topics"]]
-        for text in [*framed, *kinds["lines"]]:
-            yield Prompt(text.strip(), domain, "train", "consilium")
 
 
 def mmlu_pro_prompts(rows: Iterator[Mapping[str, Any]]) -> Iterator[Prompt]:

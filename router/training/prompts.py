@@ -12,9 +12,8 @@ from typing import Any
 
 from experts.errors import ConfigError
 from experts.types import Domain
+from router.taxonomy import OUT_OF_SCOPE
 
-OUT_OF_SCOPE = "oos"
-"""The label of prompts that belong to no domain: measured against, never fitted on."""
 DEV_SHARE = 5
 
 

@@ -17,7 +17,7 @@ from router.artifacts import SHIPPED, load_head
 from router.config import EncoderConfig
 from router.conversation import accumulate
 from router.encoder import Encoder
-from router.training.evaluate import embed
+from router.training.evaluate import embed, read
 from router.training.prompts import of_split, read_prompts
 
 BEFORE, AFTER = 4, 2
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     head, manifest = load_head(chosen.artifact, encoder=EncoderConfig().model)
     rows = [row for row in of_split(read_prompts([chosen.prompts]), "dev") if row.source == chosen.source]
-    probabilities = head.predict_proba(embed(Encoder(), rows))
+    probabilities = head.judge(embed(Encoder(), rows), read(rows)).probabilities
     labels = np.array([row.domain for row in rows])
     turns = {name: probabilities[labels == name] for name in manifest.domains if (labels == name).sum() >= BEFORE}
     for forgetting in FORGETTING:

@@ -1,23 +1,67 @@
-"""Fit a domain head on labelled prompts: choose on `dev`, calibrate on `dev`, keep with a manifest."""
+"""Fit a domain head on labelled prompts, calibrate it on texts nobody fitted on, keep it with a manifest."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experts.errors import ConfigError
-from router.artifacts import Manifest, save_head
-from router.classifiers.linear import LinearHead
+from experts.types import Domain
+from router.adapters import FILE as ADAPTER_FILE
+from router.adapters import Adapter, save_adapter
+from router.artifacts import Manifest, parameters, save_head
+from router.classifiers.blend import Blend, BlendHead
 from router.config import EncoderConfig
 from router.encoder import Encoder, Vectors
-from router.training.evaluate import embed, figures
-from router.training.prompts import OUT_OF_SCOPE, Prompt, of_split, out_of_scope, read_prompts
+from router.taxonomy import OUT_OF_SCOPE
+from router.training.evaluate import embed, figures, judged, read
+from router.training.finetune import adapted_encoder, load_model, tune_encoder
+from router.training.own import SOURCE, for_labels, own_prompts
+from router.training.prompts import Prompt, of_split, out_of_scope, read_prompts
 
-STRENGTHS = (1.0, 3.0, 10.0)
 FEW = 10
+LEAST_LEFT_OUT = 20
+MOST_LEFT_OUT = 0.3
+"""Share of the texts beyond which a head without a source says nothing about the head with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A head, the encoder it was fitted on, and how well it does."""
+
+    head: BlendHead
+    encoder: str
+    adapter: Adapter | None
+    figures: dict[str, Any]
+
+    @property
+    def verdict(self) -> float:
+        """The accuracy that decides between candidates."""
+        return float(self.figures.get("ood_dev", self.figures["dev"])["accuracy"])
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Prompts and their vectors, shape [n, dimension], in the same order."""
+
+    prompts: Sequence[Prompt]
+    vectors: Vectors
+
+    @property
+    def labels(self) -> list[Domain]:
+        return [prompt.domain for prompt in self.prompts]
+
+    def where(self, chosen: Iterable[bool]) -> Encoded:
+        """Return the prompts for which `chosen` is true."""
+        kept = [place for place, wanted in enumerate(chosen) if wanted]
+        return Encoded([self.prompts[place] for place in kept], self.vectors[kept])
 
 
 def train_head(
@@ -27,46 +71,114 @@ def train_head(
     text_column: str = "text",
     label_column: str = "domain",
     encoder: Encoder | None = None,
+    own: bool = True,
+    finetune: bool = False,
     description: str = "",
     command: str = "",
 ) -> Manifest:
     """Fit a head on the prompts of the split `train` and write it with its manifest into `out`.
 
-    The penalty and the temperature are chosen on `dev`; every other split is only measured. Without `encoder`
-    the default one is loaded.
+    The temperature is fitted on `dev` and on sources left out in turn; every other split is only measured. Without
+    `encoder` the default one is loaded.
+
+    Args:
+        own: add our own prompts where the labels are of the taxonomy (`router.training.own`).
+        finetune: also tune the encoder (`router.training.finetune`), and keep whichever is more accurate on the split
+            `ood_dev` where there is one, else on `dev`.
 
     Raises:
         ConfigError: unreadable tables, no training prompts, or fewer than two domains.
     """
     encoder = encoder or Encoder(EncoderConfig(threads=2))
     rows = read_prompts(prompts, text_column=text_column, label_column=label_column)
-    train = of_split(rows, "train")
-    if len({prompt.domain for prompt in train}) < 2:
-        raise ConfigError("Training needs prompts of two domains at least.")
-    train, dev = _with_dev(train, rows)
-    vectors, dev_vectors = embed(encoder, train), embed(encoder, dev)
-    head = fit_head(vectors, train, dev_vectors, dev)
+    train, dev = splits(rows, own=own)
+    found = candidate(encoder, rows, train, dev)
+    tuning: dict[str, Any] = {}
+    if finetune:
+        tuned = candidate(encoder, rows, train, dev, tuned_adapter(encoder.config, train))
+        tuning = {"frozen": found.verdict, "tuned": tuned.verdict}
+        found = max(found, tuned, key=lambda each: each.verdict)
     manifest = Manifest(
-        encoder=encoder.name,
-        dimension=vectors.shape[1],
-        domains=head.domains,
+        encoder=found.encoder,
+        dimension=found.head.linear_.coef_.shape[1],
+        domains=found.head.domains,
         data=describe(train, description),
-        parameters={"C": head.C, "balanced": head.balanced, "anchors": head.anchors, "seed": head.seed},
-        figures=_all_figures(head, encoder, rows, dev, dev_vectors),
+        parameters=parameters(found.head),
+        figures=found.figures,
         command=command,
+        adapter={"scale": found.adapter.scale, **tuning} if found.adapter else tuning,
     )
-    save_head(head, manifest, out)
+    (out / ADAPTER_FILE).unlink(missing_ok=True)
+    save_head(found.head, manifest, out)
+    if found.adapter is not None:
+        save_adapter(found.adapter, out)
     return manifest
 
 
-def fit_head(vectors: Vectors, train: Sequence[Prompt], dev_vectors: Vectors, dev: Sequence[Prompt]) -> LinearHead:
-    """Return the head whose strength of penalty is most accurate on `dev`, calibrated there."""
-    labels, sources = [prompt.domain for prompt in train], [prompt.source for prompt in train]
-    calibration = (dev_vectors, [prompt.domain for prompt in dev])
-    heads = [
-        LinearHead(C=strength).fit(vectors, labels, sources=sources, calibration=calibration) for strength in STRENGTHS
-    ]
-    return max(heads, key=lambda head: figures(head, dev_vectors, dev)["accuracy"])
+def candidate(
+    encoder: Encoder,
+    rows: Sequence[Prompt],
+    train: Sequence[Prompt],
+    dev: Sequence[Prompt],
+    adapter: Adapter | None = None,
+) -> Candidate:
+    """Return a head fitted on the encoder's vectors, or on those of the adapted encoder, with its figures."""
+    name = encoder.name
+    if adapter is not None:
+        encoder, name = adapted_encoder(encoder.config, adapter), adapter.encoder_name(name)
+    known = _encoded(encoder, dev)
+    head = fit_head(_encoded(encoder, train), known)
+    return Candidate(head, name, adapter, all_figures(head, encoder, rows, known))
+
+
+def tuned_adapter(config: EncoderConfig, train: Sequence[Prompt]) -> Adapter:
+    """Return what tuning the encoder on the prompts learns."""
+    sources = [prompt.source.partition(":")[0] for prompt in train]
+    return tune_encoder(load_model(config), read(train), [prompt.domain for prompt in train], sources)
+
+
+def splits(rows: Sequence[Prompt], *, own: bool) -> tuple[list[Prompt], list[Prompt]]:
+    """Return the prompts to fit on, ours among them where wanted, and those to calibrate on.
+
+    A table without `dev` gives up every fifth training prompt for it.
+
+    Raises:
+        ConfigError: no training prompts, or fewer than two domains.
+    """
+    train = of_split(rows, "train")
+    labels = sorted({prompt.domain for prompt in train})
+    if len(labels) < 2:
+        raise ConfigError("Training needs prompts of two domains at least.")
+    dev = [row for row in rows if row.split == "dev" and row.domain != OUT_OF_SCOPE]
+    if not dev:
+        train, dev = [row for place, row in enumerate(train) if place % 5], train[::5]
+    return [*train, *(for_labels(own_prompts(), labels) if own else ())], dev
+
+
+def fit_head(train: Encoded, dev: Encoded) -> BlendHead:
+    """Return a head fitted on all of `train`, calibrated on `dev` and on each source, seen by a head without it."""
+    head = _fitted(train)
+    held_out = [(head.blend(dev.vectors, read(dev.prompts)), dev.labels), *_sources_left_out(train, head.domains)]
+    together = reduce(lambda left, right: left + right, (blend for blend, _ in held_out))
+    return head.calibrate(together, [label for _, labels in held_out for label in labels])
+
+
+def _sources_left_out(train: Encoded, domains: Sequence[Domain]) -> list[tuple[Blend, list[Domain]]]:
+    """Return what heads say of each source they were not fitted on; a source that much or a domain rests on stays."""
+    found = []
+    most = MOST_LEFT_OUT * len(train.prompts)
+    for source in sorted({prompt.source for prompt in train.prompts if not prompt.source.startswith(SOURCE)}):
+        rest = train.where(prompt.source != source for prompt in train.prompts)
+        out = train.where(prompt.source == source for prompt in train.prompts)
+        if not LEAST_LEFT_OUT <= len(out.prompts) <= most or not set(domains) <= set(rest.labels):
+            continue
+        found.append((_fitted(rest).blend(out.vectors, read(out.prompts)), out.labels))
+    return found
+
+
+def _fitted(data: Encoded) -> BlendHead:
+    sources = [prompt.source.partition(":")[0] for prompt in data.prompts]
+    return BlendHead().fit(data.vectors, read(data.prompts), data.labels, sources)
 
 
 def describe(train: Sequence[Prompt], description: str) -> dict[str, Any]:
@@ -78,27 +190,24 @@ def describe(train: Sequence[Prompt], description: str) -> dict[str, Any]:
         "sha256": digest.hexdigest(),
         "n": len(train),
         "by_domain": dict(sorted(domains.items())),
-        "by_source": dict(sorted(Counter(prompt.source for prompt in train).items())),
+        "by_source": dict(sorted(Counter(prompt.source.partition(":")[0] for prompt in train).items())),
         "too_few": sorted(domain for domain, count in domains.items() if count < FEW),
     }
 
 
-def _with_dev(train: list[Prompt], rows: Sequence[Prompt]) -> tuple[list[Prompt], list[Prompt]]:
-    """Return training and dev prompts; a table without `dev` gives up every fifth training prompt for it."""
-    dev = [row for row in rows if row.split == "dev" and row.domain != OUT_OF_SCOPE]
-    if dev:
-        return train, dev
-    return [row for place, row in enumerate(train) if place % 5], train[::5]
-
-
-def _all_figures(
-    head: LinearHead, encoder: Encoder, rows: Sequence[Prompt], dev: Sequence[Prompt], dev_vectors: Vectors
-) -> dict[str, Any]:
+def all_figures(head: BlendHead, encoder: Encoder, rows: Sequence[Prompt], dev: Encoded) -> dict[str, Any]:
+    """Return the figures of `dev` and of every split that was not fitted on."""
     strays = out_of_scope(rows, "dev")
-    strange = embed(encoder, strays) if strays else None
-    found = {"dev": figures(head, dev_vectors, dev, strange)}
+    strange = embed(encoder, strays) if strays else np.empty(0)
     others = {row.split for row in rows if row.domain != OUT_OF_SCOPE} - {"train", "dev"}
-    for split in sorted(others):
-        known = of_split(rows, split)
-        found[split] = figures(head, embed(encoder, known), known, strange)
+    found = {}
+    for split in ["dev", *sorted(others)]:
+        known = dev if split == "dev" else _encoded(encoder, of_split(rows, split))
+        labels = sorted(set(known.labels))
+        far = judged(head, strange, strays, labels) if strays else None
+        found[split] = figures(judged(head, known.vectors, known.prompts, labels), far)
     return found
+
+
+def _encoded(encoder: Encoder, prompts: Sequence[Prompt]) -> Encoded:
+    return Encoded(prompts, embed(encoder, prompts))

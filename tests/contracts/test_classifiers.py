@@ -9,9 +9,9 @@ import pytest
 
 from experts.profile import SkillProfile
 from experts.types import Message
-from router.artifacts import Manifest, save_head
+from router.artifacts import Manifest, parameters, save_head
 from router.classifiers import CLASSIFIERS, Classifier, Ground
-from router.classifiers.linear import LinearHead
+from router.classifiers.blend import BlendHead
 from router.config import RoutingConfig
 from router.policies import POLICIES, PolicyContext
 from router.taxonomy import default_taxonomy
@@ -43,9 +43,8 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     entries = [default_taxonomy().entries[name] for name in ("math", "law", "history")]
     texts = [text for entry in entries for text in entry.examples]
     labels = [entry.name for entry in entries for _ in entry.examples]
-    head = LinearHead(anchors=8).fit(embed(texts), labels, calibration=(embed(texts), labels))
-    parameters = {"C": head.C, "balanced": head.balanced, "anchors": head.anchors, "seed": head.seed}
-    save_head(head, Manifest("fake", DIMENSION, head.domains, parameters=parameters), folder)
+    head = BlendHead().fit(embed(texts), texts, labels)
+    save_head(head, Manifest("fake", DIMENSION, head.domains, parameters=parameters(head)), folder)
     return folder
 
 

@@ -9,8 +9,8 @@ import pytest
 from experts.profile import SkillProfile
 from router.artifacts import Manifest, save_head
 from router.classifiers import Ground, build_classifier
+from router.classifiers.blend import BlendHead
 from router.classifiers.centroid import CentroidHead, domains_in_play
-from router.classifiers.linear import LinearHead
 from router.config import RoutingConfig
 from router.taxonomy import default_taxonomy
 from tests.fakes.encoder import DIMENSION, FakeEncoder, embed
@@ -23,8 +23,8 @@ GENERAL = SkillProfile("general", description="Answers anything.")
 @pytest.fixture
 def artifact(tmp_path: Path) -> str:
     entries = [TAXONOMY.entries[name] for name in ("math", "physics", "chemistry", "biology")]
-    vectors = embed([text for entry in entries for text in entry.examples])
-    head = LinearHead(anchors=4).fit(vectors, [entry.name for entry in entries for _ in entry.examples])
+    texts = [text for entry in entries for text in entry.examples]
+    head = BlendHead().fit(embed(texts), texts, [entry.name for entry in entries for _ in entry.examples])
     save_head(head, Manifest("fake", DIMENSION, head.domains), tmp_path)
     return str(tmp_path)
 
@@ -74,14 +74,17 @@ def test_the_nearest_examples_and_the_centroid_both_count() -> None:
     query = embed(["alpha beta"])
 
     for share in (0.0, 0.7, 1.0):
-        assert CentroidHead(vectors, nearest_weight=share).predict_proba(query).argmax() == 0
+        assert CentroidHead(vectors, nearest_weight=share).judge(query, [""]).probabilities.argmax() == 0
 
 
 def test_one_domain_alone_is_certain_but_not_always_familiar() -> None:
     head = CentroidHead({"a": embed(["alpha beta"])})
 
-    assert head.predict_proba(embed(["unheard of"]))[0, 0] == 1.0
-    assert list(head.familiarity(embed(["unheard thing", "alpha beta"]))) == [0.0, 1.0]
+    texts = ["unheard thing", "alpha beta"]
+    found = head.judge(embed(texts), texts)
+
+    assert list(found.probabilities[:, 0]) == [1.0, 1.0]
+    assert list(found.familiarity) == [0.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The fitted head, and how it is kept."""
+"""The fitted head: regression on vectors and words, remembered neighbours, their blend, and how it is kept."""
 
 from __future__ import annotations
 
@@ -10,75 +10,132 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from experts.errors import ConfigError
-from router.artifacts import Manifest, load_head, save_head
-from router.classifiers.linear import LinearHead, balance
+from router.artifacts import Manifest, load_head, parameters, save_head
+from router.classifiers.blend import BlendHead
+from router.classifiers.lexical import places, word_matrix, word_scores
+from router.classifiers.linear import LinearHead, balanced
+from router.classifiers.memory import Memory
 from router.encoder import Vectors
-from router.taxonomy import default_taxonomy
+from router.taxonomy import OUT_OF_SCOPE, default_taxonomy
 from tests.fakes.encoder import DIMENSION, embed
 
+STRAYS = ["blub flop grmbl", "quux corge grault", "zzz xxx yyyyy wwwww"]
 
-def examples(*domains: str) -> tuple[Vectors, list[str]]:
+
+def examples(*domains: str, strays: bool = False) -> tuple[Vectors, list[str], list[str]]:
     entries = [default_taxonomy().entries[domain] for domain in domains]
     labels = [entry.name for entry in entries for _ in entry.examples]
-    return embed([text for entry in entries for text in entry.examples]), labels
+    texts = [text for entry in entries for text in entry.examples]
+    if strays:
+        texts, labels = texts + STRAYS, labels + [OUT_OF_SCOPE] * len(STRAYS)
+    return embed(texts), texts, labels
+
+
+def fitted(*domains: str, strays: bool = False) -> BlendHead:
+    return BlendHead().fit(*examples(*domains, strays=strays))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    vectors, labels = examples("math", "law", "history")
-    head = LinearHead(anchors=4).fit(vectors, labels, calibration=(vectors, labels))
-    save_head(head, Manifest("fake", DIMENSION, head.domains, parameters={"anchors": 4}), tmp_path)
+    head = fitted("math", "law", "history", strays=True)
+    save_head(head, Manifest("fake", DIMENSION, head.domains, parameters=parameters(head)), tmp_path)
     return tmp_path
 
 
 def test_hyper_parameters_are_stored_as_given() -> None:
-    head = LinearHead(C=2.5, balanced=False, anchors=7, seed=3)
+    head = BlendHead(C=2.5, words=1.0, balance=0.0, share=0.3, closeness=1.5)
 
-    assert (head.C, head.balanced, head.anchors, head.seed) == (2.5, False, 7, 3)
+    assert parameters(head) == {"C": 2.5, "words": 1.0, "balance": 0.0, "share": 0.3, "closeness": 1.5}
 
 
 def test_use_before_fit_is_an_error() -> None:
     with pytest.raises(NotFittedError):
-        LinearHead().predict_proba(embed(["x"]))
+        BlendHead().judge(embed(["x"]), ["x"])
+    with pytest.raises(NotFittedError):
+        LinearHead().predict_proba(embed(["x"]), ["x"])
 
 
+@pytest.mark.parametrize("strays", [False, True])
 @pytest.mark.parametrize("domains", [("math", "law"), ("math", "law", "history")])
-def test_it_learns_two_domains_as_well_as_three(domains: tuple[str, ...]) -> None:
-    vectors, labels = examples(*domains)
+def test_it_learns_two_domains_as_well_as_three(domains: tuple[str, ...], strays: bool) -> None:
+    head = fitted(*domains, strays=strays)
+    vectors, texts, labels = examples(*domains)
 
-    head = LinearHead(anchors=4).fit(vectors, labels)
+    found = head.judge(vectors, texts)
 
-    probabilities = head.predict_proba(vectors)
-    assert probabilities.sum(axis=1) == pytest.approx(1.0)
-    assert [head.domains[place] for place in probabilities.argmax(axis=1)] == labels
+    assert found.probabilities.sum(axis=1) == pytest.approx(1.0)
+    assert [head.domains[place] for place in found.probabilities.argmax(axis=1)] == labels
+
+
+def test_what_is_out_of_scope_is_no_domain_but_unfamiliar() -> None:
+    head = fitted("math", "law", "history", strays=True)
+    known, texts, _ = examples("math", "law", "history")
+
+    assert head.domains == ("history", "law", "math")
+    assert head.judge(embed(STRAYS), STRAYS).familiarity.max() < head.judge(known, texts).familiarity.mean()
 
 
 def test_calibration_makes_an_unsure_head_surer_when_it_is_right() -> None:
-    vectors, labels = examples("math", "law")
+    vectors, texts, labels = examples("math", "law")
+    plain, calibrated = BlendHead(C=0.01).fit(vectors, texts, labels), BlendHead(C=0.01).fit(vectors, texts, labels)
 
-    plain = LinearHead(C=0.01, anchors=4).fit(vectors, labels)
-    calibrated = LinearHead(C=0.01, anchors=4).fit(vectors, labels, calibration=(vectors, labels))
+    calibrated.calibrate(calibrated.blend(vectors, texts), labels)
 
     assert calibrated.temperature_ < 1.0
-    assert calibrated.predict_proba(vectors).max(axis=1).mean() > plain.predict_proba(vectors).max(axis=1).mean()
+    before, after = plain.judge(vectors, texts), calibrated.judge(vectors, texts)
+    assert after.probabilities.max(axis=1).mean() > before.probabilities.max(axis=1).mean()
+
+
+def test_familiarity_is_the_rank_among_texts_held_out() -> None:
+    head = fitted("math", "law")
+    vectors, texts, labels = examples("math", "law")
+    held_out = head.blend(vectors, texts)
+
+    head.calibrate(held_out, labels)
+    ranks = head.judge(vectors, texts).familiarity[np.argsort(held_out.evidence)]
+
+    assert (ranks[0], ranks[-1]) == pytest.approx((0.0, 1.0), abs=1e-6)
+    assert np.all(np.diff(ranks) >= 0)
 
 
 def test_domains_and_their_sources_weigh_alike() -> None:
-    weights = balance(["law", "law", "law", "math"], ["exam", "exam", "own", "own"])
+    weights = balanced(["law", "law", "law", "math"], ["exam", "exam", "own", "own"])
 
     assert weights.mean() == pytest.approx(1.0)
     assert weights[0] + weights[1] == pytest.approx(weights[2])
     assert weights[:3].sum() == pytest.approx(weights[3])
 
 
+def test_words_are_hashed_alike_when_fitting_and_when_asked() -> None:
+    texts = ["Write {x} in C++, 3 times!", "", "the the the", "a" * 5000]
+    coefficients = np.random.default_rng(0).normal(size=(4096, 3)).astype(np.float32)
+
+    assert word_scores(texts, coefficients) == pytest.approx(word_matrix(texts) @ coefficients, abs=1e-4)
+
+
+def test_every_number_is_the_same_word() -> None:
+    assert list(places("add 17 and 4")) == list(places("add 3 and 2024"))
+
+
+def test_neighbours_vote_and_strays_are_never_close() -> None:
+    vectors = embed(["alpha beta", "alpha gamma", "delta delta", "blub blub"])
+    memory = Memory.fit(vectors, np.array([0, 0, 1, 2]), classes=3, elsewhere=2)
+
+    found = memory.ask(vectors)
+
+    assert list(found.votes.argmax(axis=1)) == [0, 0, 1, 2]
+    assert found.closeness[3] < found.closeness[:3].min()
+
+
 def test_a_kept_head_says_the_same_after_loading(folder: Path) -> None:
-    vectors, labels = examples("math", "law", "history")
-    fitted = LinearHead(anchors=4).fit(vectors, labels, calibration=(vectors, labels))
+    vectors, texts, _ = examples("math", "law", "history", strays=True)
+    head = fitted("math", "law", "history", strays=True)
 
     loaded, _ = load_head(folder, encoder="fake")
 
-    assert loaded.predict_proba(vectors) == pytest.approx(fitted.predict_proba(vectors), abs=1e-4)
-    assert loaded.familiarity(vectors) == pytest.approx(fitted.familiarity(vectors), abs=1e-4)
+    for before, after in [(head.judge(vectors, texts), loaded.judge(vectors, texts))]:
+        assert after.probabilities == pytest.approx(before.probabilities, abs=1e-4)
+        assert after.familiarity == pytest.approx(before.familiarity, abs=1e-4)
 
 
 def test_another_encoders_head_is_refused(folder: Path) -> None:
@@ -110,4 +167,4 @@ def test_a_missing_or_damaged_file_is_refused(folder: Path, name: str, content: 
 
 def test_a_head_is_kept_without_pickles(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"manifest.json", "head.safetensors"}
-    assert np.isfinite(load_head(folder, encoder="fake")[0].coef_).all()
+    assert np.isfinite(load_head(folder, encoder="fake")[0].linear_.coef_).all()

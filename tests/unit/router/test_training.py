@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from experts.errors import ConfigError
 from router.artifacts import load_head
@@ -16,8 +15,9 @@ from router.config import EncoderConfig
 from router.encoder import Encoder
 from router.taxonomy import default_taxonomy
 from router.training import evaluate_head, train_head
-from router.training.evaluate import expected_calibration_error, merged
-from router.training.prepare import mmlu_pro_prompts, own_prompts, public_prompts
+from router.training.evaluate import Judged, expected_calibration_error, merged, routed_rightly
+from router.training.own import for_labels, own_prompts
+from router.training.prepare import mmlu_pro_prompts, public_prompts
 from router.training.prompts import Prompt, of_split, out_of_scope, read_prompts, with_options
 from router.training.simulate import simulate
 from tests.fakes.encoder import embed
@@ -44,7 +44,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_a_head_is_trained_kept_and_measured(table: Path, tmp_path: Path, encoder: Encoder) -> None:
-    manifest = train_head([table], tmp_path / "head", encoder=encoder, command="train it")
+    manifest = train_head([table], tmp_path / "head", encoder=encoder, own=False, command="train it")
 
     head, loaded = load_head(tmp_path / "head", encoder="fake")
     figures = evaluate_head([table], tmp_path / "head", split="dev", encoder=encoder)
@@ -55,20 +55,20 @@ def test_a_head_is_trained_kept_and_measured(table: Path, tmp_path: Path, encode
     assert figures["accuracy"] > 0.95
     assert figures["out_of_scope_auroc"] > 0.9
     assert figures["ece"] == pytest.approx(manifest.figures["dev"]["ece"], abs=1e-5)
-    assert set(figures) == {"n", "accuracy", "macro_f1", "ece", "out_of_scope_auroc", "by_source"}
+    assert set(figures) == {"n", "accuracy", "macro_f1", "ece", "out_of_scope_auroc", "routed_rightly", "by_source"}
 
 
 def test_a_split_that_is_absent_is_an_error_that_names_the_others(
     table: Path, tmp_path: Path, encoder: Encoder
 ) -> None:
-    train_head([table], tmp_path / "head", encoder=encoder)
+    train_head([table], tmp_path / "head", encoder=encoder, own=False)
 
     with pytest.raises(ConfigError, match=r"No prompt is of the split 'test'; there are: dev, train\."):
         evaluate_head([table], tmp_path / "head", split="test", encoder=encoder)
 
 
 def test_out_of_scope_prompts_are_never_fitted_on(table: Path, tmp_path: Path, encoder: Encoder) -> None:
-    assert "oos" not in train_head([table], tmp_path / "head", encoder=encoder).domains
+    assert "oos" not in train_head([table], tmp_path / "head", encoder=encoder, own=False).domains
 
 
 def test_domains_with_too_few_prompts_are_named(tmp_path: Path, encoder: Encoder) -> None:
@@ -76,7 +76,7 @@ def test_domains_with_too_few_prompts_are_named(tmp_path: Path, encoder: Encoder
     path = tmp_path / "few.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in few), encoding="utf-8")
 
-    assert train_head([path], tmp_path / "head", encoder=encoder).data["too_few"] == ["poetry"]
+    assert train_head([path], tmp_path / "head", encoder=encoder, own=False).data["too_few"] == ["poetry"]
 
 
 def test_one_domain_cannot_be_told_apart(tmp_path: Path, encoder: Encoder) -> None:
@@ -84,7 +84,7 @@ def test_one_domain_cannot_be_told_apart(tmp_path: Path, encoder: Encoder) -> No
     path.write_text(json.dumps({"text": "a", "domain": "law", "split": "train"}), encoding="utf-8")
 
     with pytest.raises(ConfigError, match="two domains at least"):
-        train_head([path], tmp_path / "head", encoder=encoder)
+        train_head([path], tmp_path / "head", encoder=encoder, own=False)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
@@ -144,19 +144,23 @@ def test_strays_go_with_their_split() -> None:
 
 
 def test_groups_add_up_the_probabilities_of_their_domains() -> None:
-    class Head:
-        domains = ("physics", "biology", "math", "law")
+    domains, probabilities = ("physics", "engineering", "math", "law"), np.array([[0.3, 0.2, 0.3, 0.2]])
 
-        def predict_proba(self, vectors: object) -> NDArray[np.float64]:
-            return np.array([[0.3, 0.2, 0.3, 0.2]])
-
-        def familiarity(self, vectors: object) -> NDArray[np.float64]:
-            return np.ones(1)
-
-    names, probabilities = merged(Head(), embed(["x"]), ["math", "science"])
+    names, together = merged(domains, probabilities, ["math", "science"])
 
     assert list(names) == ["math", "science"]
-    assert probabilities[0] == pytest.approx([0.375, 0.625])
+    assert together[0] == pytest.approx([0.375, 0.625])
+
+
+def test_a_prompt_is_routed_rightly_to_its_expert_or_by_falling_back_from_a_wrong_one() -> None:
+    prompts = [Prompt("", domain, "dev") for domain in ("a", "a", "b", "b")]
+    names, sure, unsure = np.array(["a", "b"]), [0.9, 0.1], [0.2, 0.1]
+    known = Judged(prompts, names, np.array([sure, unsure, sure, unsure]), np.ones(4))
+    strange = Judged(prompts[:2], names, np.array([sure, sure]), np.array([0.0, 1.0]))
+    right = np.array([True, True, False, False])
+
+    assert routed_rightly(known, right, None) == 2 / 4
+    assert routed_rightly(known, right, strange) == 3 / 6
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
@@ -168,9 +172,28 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
 def test_our_own_prompts_are_for_fitting_and_cover_every_domain() -> None:
     prompts = list(own_prompts())
 
-    assert {prompt.domain for prompt in prompts} == set(default_taxonomy().domains)
+    assert {prompt.domain for prompt in prompts} == {*default_taxonomy().domains, "oos"}
     assert {prompt.split for prompt in prompts} == {"train"}
-    assert not any("{}" in prompt.text for prompt in prompts)
+    assert not any("{" in prompt.text and prompt.source == "consilium: word problems" for prompt in prompts)
+    assert prompts == list(own_prompts())
+
+
+def test_our_own_prompts_take_the_labels_of_a_coarser_table() -> None:
+    own = [Prompt("Why?", "physics", "train"), Prompt("How?", "engineering", "train"), Prompt("Eh?", "oos", "train")]
+
+    assert [each.domain for each in for_labels(own, ["science", "math", "law"])] == ["science", "science", "oos"]
+    assert for_labels(own, ["billing", "returns", "science"]) == []
+
+
+def test_our_own_prompts_join_the_training_where_the_labels_are_ours(
+    table: Path, tmp_path: Path, encoder: Encoder
+) -> None:
+    alone = train_head([table], tmp_path / "alone", encoder=encoder, own=False)
+    joined = train_head([table], tmp_path / "joined", encoder=encoder)
+
+    assert alone.domains == joined.domains == ("biology", "law", "math")
+    assert joined.data["n"] > alone.data["n"] + 300
+    assert "consilium" in joined.data["by_source"]
 
 
 def test_mmlu_pro_rows_get_the_domain_of_their_category_or_their_source() -> None:
