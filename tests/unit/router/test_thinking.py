@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_the_switch_can_be_written_in_yaml_without_quotes() -> None:
     assert ThinkingGain(0.1, 50) == switch.gain["math"]
 
 
-def hybrid_accuracy(chosen: list[str], off: np.ndarray, on: np.ndarray) -> float:
+def hybrid_accuracy(chosen: Sequence[str], off: np.ndarray, on: np.ndarray) -> float:
     """Return the share of queries whose mode is the better one, the cheaper one where both are alike."""
     better = np.where(on > off, "on", "off")
     return float(np.mean(np.array(chosen) == better))
