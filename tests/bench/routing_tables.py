@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 from experts.types import ExpertName
 from router.config import EncoderConfig
+from router.conversation import window
 from router.encoder import Encoder, Vectors
+from router.evaluation.measuring import of_experts
 from router.training.outcomes import Outcomes, read_outcomes
+from router.training.prompts import read_rows
 
 TABLES = {
     "zeroeval_small6": "zeroeval",
@@ -46,6 +49,16 @@ class Pool:
     def where(self, mask: NDArray[np.bool_]) -> Pool:
         """Return some of the questions."""
         return Pool(self.name, self.outcomes.where(mask), self.vectors[mask])
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """The texts as a request's are cut before they are encoded."""
+        return tuple(window(text) for text in self.outcomes.texts)
+
+    def of_experts(self, places: Sequence[int]) -> Pool:
+        """Return some of the experts, by column."""
+        names = [self.experts[place] for place in places]
+        return Pool(self.name, of_experts(self.outcomes, names), self.vectors)
 
 
 class Remembered:
@@ -91,6 +104,12 @@ def read_pool(data: Path, name: str, experts: Sequence[ExpertName], encoder: Rem
     outcomes = read_outcomes(
         [folder / "questions.parquet"], [folder / "outcomes.parquet"], [data / "models.csv"], experts
     )
-    vectors = encoder.encode_sync(outcomes.texts)
+    vectors = encoder.encode_sync([window(text) for text in outcomes.texts])
     mask = np.isin(outcomes.splits, ("train", "dev")) & ~np.isnan(outcomes.scores).any(axis=1)
     return Pool(name, outcomes, vectors).where(mask)
+
+
+def read_leaves(data: Path, pool: Pool) -> NDArray[np.str_]:
+    """Return the finer label (n,) that MMLU-Pro's questions carry: the set they were taken from."""
+    found = {str(row["question_id"]): str(row["src"]) for row in read_rows(data / "mmlu_pro" / "questions.parquet")}
+    return np.array([found[each] for each in pool.outcomes.ids])

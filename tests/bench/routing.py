@@ -1,0 +1,120 @@
+"""Does routing pay? Every policy beside every simple router, on recorded outcomes of public models.
+
+    python -m tests.bench.routing --data DIR [--pools a,b] [--json FILE] [--simple] [--no-checks]
+
+DIR is described in tests/bench/routing_tables.py. Five folds that keep twins of a question together; every router is
+fitted on four and measured on the fifth; gains are over the best single expert of those four, with paired bootstrap
+intervals. Then the effects that papers report, as far as outcome tables can show them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from router.evaluation.runs import Floats
+from router.features import read_features
+from tests.bench.routing_acceptance import accepted
+from tests.bench.routing_baselines import BASELINES, MEANS, Fold, simple_estimates
+from tests.bench.routing_check import NOT_FROM_TABLES, Check
+from tests.bench.routing_folds import Crossed, cross_validate, summary
+from tests.bench.routing_papers import paper_checks
+from tests.bench.routing_tables import Pool, Remembered, new_encoder, read_pool, read_pools
+
+POOLS = (
+    "small6", "small14", "mid5", "equal3", "dominated5", "mixed7", "all28",
+    "zeroeval_small6", "zeroeval_mixed8", "llmrouter_small6",
+)  # fmt: skip
+SIMPLE = (*BASELINES, *MEANS)
+VOTES = ("+vote3", "+vote5", "+voteall")
+
+
+def estimator(encoder: Remembered, simple_only: bool, names: str | list[str]) -> Any:
+    """Return the function that fits everything on one side of a fold and estimates the other."""
+
+    def estimate(train: Pool, test: Pool, fold: Fold) -> Mapping[str, Floats]:
+        found = simple_estimates(fold)
+        if simple_only:
+            return found
+        from router.training.policies import fit_policies
+
+        features = [read_features(list(side.cut), side.vectors) for side in (train, test)]
+        fitted = fit_policies(train.outcomes, encoder=encoder, names=names, features=features[0])  # type: ignore[arg-type]
+        return {**found, **fitted.estimates(features[1])}
+
+    return estimate
+
+
+def table(crossed: Crossed, figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a pool's rows: everything asked alone, then the votes worth reading."""
+    alone = ["random", "best_single", *(name for name in crossed.curves if name != "best_single"), "oracle"]
+    simple = [name for name in figures if name.endswith(("+majority3", "+weighted3", "+majority5", "+weighted5"))]
+    best = sorted(simple, key=lambda name: -figures[name]["accuracy"])[:3]
+    own = [name for name in figures if name.startswith("auto+") and name.endswith(VOTES)]
+    return "\n".join(_line(name, figures[name]) for name in (*alone, *best, *own))
+
+
+def _line(name: str, row: Mapping[str, Any]) -> str:
+    low, high = row["gain_ci95"]
+    parts = [
+        f"  {name:32} {100 * row['accuracy']:6.2f}  {100 * row['gain']:+6.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+    ]
+    if row["cost_per_1k"] is not None:
+        parts.append(f"${row['cost_per_1k']:.4f}/1k")
+    parts.append(f"{row['mean_experts']:.2f} calls")
+    if row.get("aiq") is not None:
+        ratio = "never" if row["cost_ratio"] is None else f"{row['cost_ratio']:.2f}"
+        parts.append(f"AIQ {100 * row['aiq']:.2f}, best single's accuracy for {ratio} of its cost")
+    return "  ".join(parts)
+
+
+def measure(data: Path, names: list[str], options: argparse.Namespace) -> tuple[dict[str, Any], list[Check]]:
+    """Run every pool, print its table and what is asked of it; return all figures and checks."""
+    encoder = new_encoder()
+    pools, figures, checks, crossings = read_pools(data), {}, [], {}
+    policies = "all" if options.policies == "all" else options.policies.split(",")
+    for name in names:
+        begun = time.perf_counter()
+        pool = read_pool(data, name, pools[name], encoder)
+        crossed = cross_validate(pool, estimator(encoder, options.simple, policies))
+        crossings[name] = crossed
+        figures[name] = summary(crossed)
+        print(f"\n{name}: {len(pool.experts)} experts, {len(pool.outcomes)} questions, "
+              f"{time.perf_counter() - begun:.0f} s\n{table(crossed, figures[name])}")  # fmt: skip
+        found = accepted(name, crossed, figures[name], SIMPLE)
+        print("\n".join(check.line() for check in found))
+        checks += found
+    if options.checks:
+        checks += paper_checks(data, pools, encoder, crossings)
+    return figures, checks
+
+
+def main() -> None:
+    """Run the benchmark, print it, and write every figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--pools", default=",".join(POOLS))
+    parser.add_argument("--policies", default="all")
+    parser.add_argument("--json", type=Path, default=Path("routing.json"))
+    parser.add_argument("--simple", action="store_true", help="simple routers only")
+    parser.add_argument("--no-checks", dest="checks", action="store_false")
+    options = parser.parse_args()
+    figures, checks = measure(options.data, options.pools.split(","), options)
+    print("\nAll checks\n" + "\n".join(check.line() for check in checks))
+    print("\nNot from outcome tables\n" + "\n".join(f"     {paper:26} {why}" for paper, why in NOT_FROM_TABLES))
+    rows = [{"paper": each.paper, "asks": each.asks, "found": each.found, "passed": each.passed} for each in checks]
+    options.json.write_text(json.dumps({"pools": figures, "checks": rows}, indent=1, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else list(value)
+
+
+if __name__ == "__main__":
+    main()
