@@ -1,6 +1,7 @@
 """From a decision to what it taught: remember it, learn how the answer turned out, move the routing.
 
-decided    when a request is routed: remember what feedback will need, start the shadow
+decided    when a request is routed: remember what feedback will need, start the shadow; where nobody asked what it is
+           about (a named expert, a policy that reads no domains), have it read beside the request
 answered   when its answer is whole: who wrote it, what it cost; perhaps have it judged
 given      when the client says how good it was: credit the experts, learn, count it in its arm
 """
@@ -11,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aggregator.types import FusionReport
@@ -28,6 +29,7 @@ from gateway.metrics import Metrics
 from gateway.schemas import ChatRequest
 from gateway.trials import Split, Trials
 from router.conversation import message_text
+from router.errors import RoutingError
 from router.learning import Authorship, Credit, LearningConfig, Lesson, Mark, credits, logit
 from router.types import RoutingDecision
 
@@ -35,6 +37,9 @@ log = logging.getLogger(__name__)
 LEARNED, LIMITED, COUNTED = "learned", "limited", "counted"
 PROMPT_CHARACTERS = 2000
 STAND_INS = 4
+READINGS_AT_ONCE = 32
+Reader = Callable[[ChatRequest], Awaitable[RoutingDecision]]
+"""Says what a request is about, in a decision that nobody acts on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Heard:
 class Feedback:
     """Joins the ring of decisions, the learner, the trials and the judge. All but the ring are borrowed.
 
-    `judge` is None when nobody judges.
+    `judge` is None when nobody judges; `reader` says what a request is about where its own decision does not.
     """
 
     def __init__(
@@ -60,34 +65,50 @@ class Feedback:
         split: Split,
         trials: Trials,
         judge: Judge | None,
+        reader: Reader,
         metrics: Metrics,
     ) -> None:
         self.config, self.learner, self.split, self.trials = config, learner, split, trials
         self.decisions = Decisions(config.remember)
         self._judge, self._metrics = judge, metrics
+        self._reader = reader
         self._giving = asyncio.Lock()
+        self._reading = Background("reading", READINGS_AT_ONCE)
         self._judging = Background("judge", config.judge.concurrency)
 
     def decided(self, request_id: str, key: str, request: ChatRequest, decision: RoutingDecision) -> Remembered:
         """Remember a decision, and start whatever goes on beside the request."""
-        domains = likely(decision.domains)
-        qualities = {each.expert: each.quality for each in decision.candidates} if domains else {}
         entry = Remembered(
             request_id=request_id,
             key=key,
             arm=self.split.arm(request),
             decision=decision,
-            domains=domains,
-            bases={
-                name: logit(quality) - self.learner.shift(name, domains)
-                for name in answerers(decision)
-                if (quality := qualities.get(name)) is not None
-            },
             prompt=message_text(request.messages[-1])[:PROMPT_CHARACTERS] if self.config.keep_prompts else None,
         )
         self.decisions.add(entry)
+        if decision.domains:
+            self._understand(entry, decision, decision)
+        elif self.config.enabled:
+            self._reading.start(self._read(entry, request, decision))
         self.trials.shadow(request, entry)
         return entry
+
+    def _understand(self, entry: Remembered, decision: RoutingDecision, read: RoutingDecision) -> None:
+        """Note what a request is about and how good its experts were believed to be before anything was learnt."""
+        entry.domains = likely(read.domains)
+        qualities = {each.expert: each.quality for each in read.candidates}
+        entry.bases = {
+            name: logit(quality) - self.learner.shift(name, entry.domains)
+            for name in answerers(decision)
+            if (quality := qualities.get(name)) is not None
+        }
+
+    async def _read(self, entry: Remembered, request: ChatRequest, decision: RoutingDecision) -> None:
+        try:
+            read = await self._reader(request)
+        except RoutingError:
+            return
+        self._understand(entry, decision, read)
 
     def wants_text(self) -> bool:
         """Say whether this answer's text will be judged; drawn anew for each request."""
@@ -129,7 +150,8 @@ class Feedback:
         return Heard(outcome, found, former is not None)
 
     async def aclose(self) -> None:
-        """Stop judging."""
+        """Stop reading and judging."""
+        await self._reading.aclose()
         await self._judging.aclose()
 
     async def _learn(

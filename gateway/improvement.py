@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 
 from experts.errors import ConfigError
 from experts.launch.state import state_folder
@@ -17,15 +18,18 @@ from gateway.learning import AlarmSeen, Learner
 from gateway.logs import facts
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
+from gateway.schemas import ChatRequest
 from gateway.settings import Settings
 from gateway.translate import for_expert
 from gateway.trials import AUTO, Split, Trials
 from router import Router, RoutingConfig
 from router.policies import POLICIES
+from router.types import RoutingDecision
 
 log = logging.getLogger(__name__)
 FILE_NAME = "consilium.db"
 MEMORY = ":memory:"
+READS_DOMAINS = "profile"
 
 
 def check_trials(config: GatewayConfig, router: Router) -> None:
@@ -90,9 +94,27 @@ async def open_feedback(
     if named.expert is not None:
         profile = pipeline.registry.snapshot[named.expert].profile
         judge = Judge(pipeline.dispatcher, named.expert, named, for_expert(PARAMETERS, profile, "off"))
-    feedback = Feedback(routing.learning, learner=learner, split=split, trials=trials, judge=judge, metrics=metrics)
+    feedback = Feedback(
+        routing.learning,
+        learner=learner,
+        split=split,
+        trials=trials,
+        judge=judge,
+        reader=lambda request: read_request(request, pipeline),
+        metrics=metrics,
+    )
     stack.push_async_callback(feedback.aclose)
     return feedback
+
+
+async def read_request(request: ChatRequest, pipeline: Pipeline) -> RoutingDecision:
+    """Return what `profile` would decide, for its domains and qualities; nobody acts on it.
+
+    Raises:
+        RoutingError: nobody is eligible.
+    """
+    query, profiles = pipeline.question(request)
+    return await pipeline.router.route(replace(query, policy=READS_DOMAINS), profiles)
 
 
 def run_beside(stack: AsyncExitStack, work: Coroutine[None, None, None], name: str) -> None:

@@ -189,12 +189,27 @@ async def test_a_vote_makes_right_who_agreed_and_wrong_who_did_not() -> None:
     assert {"first": 1.0, "second": 1.0, "odd": 0.0} == {each["expert"]: each["score"] for each in credited}
 
 
-async def test_a_request_that_named_its_expert_is_counted_and_teaches_nothing() -> None:
-    fake = FakeExpert()
+@pytest.mark.parametrize("chosen", [{"model": "second"}, {"routing": {"policy": "uniform"}}])
+async def test_answers_that_no_reading_of_the_question_led_to_teach_too(chosen: dict[str, Any]) -> None:
+    fake = FakeExpert(first_token_delay=0.2)
     async with serving(fake), gateway_over(peers(fake), settings=settings()) as client:
-        _, request_id = await answered(client, model="second")
+        expert, request_id = await answered(client, **chosen)
         heard = (await rate(client, request_id, 0.0)).json()
         learning = (await client.get("/admin/router", headers=ADMIN)).json()["learning"]
+
+    assert "learned" == heard["outcome"]
+    assert [expert] == list(learning["shifts"])
+    assert learning["shifts"][expert]["math"] < 0
+
+
+async def test_an_expert_that_is_never_routed_to_is_counted_and_teaches_nothing() -> None:
+    fake = FakeExpert()
+    async with serving(fake):
+        records = [*peers(fake), expert_record("fuser", fake, routed=False)]
+        async with gateway_over(records, settings=settings()) as client:
+            _, request_id = await answered(client, model="fuser")
+            heard = (await rate(client, request_id, 0.0)).json()
+            learning = (await client.get("/admin/router", headers=ADMIN)).json()["learning"]
 
     assert "counted" == heard["outcome"]
     assert (0, {}) == (learning["version"], learning["shifts"])
