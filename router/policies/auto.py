@@ -31,6 +31,8 @@ from router.policies.smoothing import BLOCK, Floats
 
 CONTENDING = 0.12
 """How far below the best single expert one may be and still count when weights are fitted."""
+CONVINCING = 0.5
+"""Standard errors that the gain of switching must be worth before anybody but the best single expert answers."""
 HANDICAPS = (0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05)
 SHRINKS = (0.5, 0.25, 0.1, 0.0)
 NEIGHBOURS = 5
@@ -103,7 +105,7 @@ class Stacked:
         self.shrink_, self.handicap_ = 1.0, 0.0
         found = {value: switching(estimates, scores, self.best_, value) for value in HANDICAPS}
         best = max(found, key=lambda value: found[value].mean())
-        if found[best].mean() > standard_error(found[best]):
+        if found[best].mean() > CONVINCING * standard_error(found[best]):
             self.handicap_ = best
             return
         leads = estimates - means

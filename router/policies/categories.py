@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from router.policies.smoothing import Floats, Normal, cross_fitted, softmax
+from router.policies.smoothing import Floats, Normal, softmax
 
 PENALTY = 2.0
 SHARPNESS = (4.0, 6.0, 8.0, 10.0, 14.0, 20.0)
@@ -19,11 +19,11 @@ UNLABELLED = "unlabelled"
 class Categories:
     """A linear classifier by least squares; its probabilities are sharpened to fit questions it was not fitted on."""
 
-    def fit(self, normal: Normal, labels: NDArray[np.str_], folds: NDArray[np.int64]) -> Self:
+    def fit(self, normal: Normal, labels: NDArray[np.str_]) -> Self:
         """Learn the labels, shape [n]; `posterior` is then the cross-fitted probability of each, shape [n, names]."""
         self.names_ = sorted(set(labels.tolist()))
         self.targets = np.asarray(labels[:, None] == np.array(self.names_)[None, :], dtype=np.float64)
-        raw = cross_fitted(normal, self.targets, folds, PENALTY)
+        raw = normal.cross_fitted(self.targets, PENALTY)
         self.sharpness_ = max(SHARPNESS, key=lambda sharpness: _likelihood(softmax(sharpness * raw), self.targets))
         self.posterior = softmax(self.sharpness_ * raw)
         self.accuracy_ = float((raw.argmax(axis=1) == self.targets.argmax(axis=1)).mean())

@@ -18,6 +18,7 @@ from experts.profile import SkillProfile
 from experts.types import Domain, ExpertName, Message
 from router.conversation import read_turns
 from router.features import Features, read_features
+from router.learning.offsets import taught
 from router.policies.auto import Stacked
 from router.policies.base import settle
 from router.policies.candidates import PolicyContext, Scored
@@ -59,8 +60,8 @@ class Basis:
 
     def fit(self, features: Features, scores: Floats, categories: NDArray[np.str_], folds: NDArray[np.int64]) -> Lesson:
         """Learn to read, and return the lesson for the estimators; gaps in the scores are imputed."""
-        normal = Normal(self.design.fit(features).matrix(features))
-        self.categories.fit(normal, labels_of(categories, features.vectors), folds)
+        normal = Normal(self.design.fit(features).matrix(features), folds)
+        self.categories.fit(normal, labels_of(categories, features.vectors))
         reading = Reading(features, normal.matrix, self.categories.posterior)
         return Lesson(reading, normal, imputed(scores), self.categories.targets, folds)
 
@@ -100,7 +101,8 @@ class FittedPolicy:
         if scores.vector is None or not text or not {each.expert for each in candidates} & set(self.experts):
             return ProfilePolicy().decide(query, scores, profiles, context)
         reading = self.basis.read(read_features([text], np.asarray(scores.vector)[None, :]))
-        known = dict(zip(self.experts, self.estimator.estimate(reading)[0], strict=True))
+        estimates = dict(zip(self.experts, map(float, self.estimator.estimate(reading)[0]), strict=True))
+        known = taught(estimates, profiles, scores.scores)
         category = self.basis.categories.names_[int(reading.posterior[0].argmax())]
         strangers = skill_table(profiles, context.taxonomy, context.default).expected(scores.scores)
         judged = [_scored(each, known, category, strangers) for each in candidates]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from router.policies.knn import comparison_error
 from router.policies.lesson import Lesson, Reading
-from router.policies.smoothing import Floats, Normal
+from router.policies.smoothing import Floats
 
 PENALTIES = (100.0, 300.0, 900.0)
 RANK = 3
@@ -38,10 +38,12 @@ class Linear:
 
     def fit(self, lesson: Lesson) -> Self:
         """Learn coefficients of shape [columns, m]."""
-        found = self._crossed(lesson, self.penalties)
+        found = {penalty: self._crossed(lesson, penalty) for penalty in self.penalties}
         self.penalty_ = min(found, key=lambda penalty: comparison_error(found[penalty], lesson.scores))
-        self.crossed = found[self.penalty_]
-        self.coef_ = self._solve(lesson.normal, lesson.scores, self.penalty_).astype(np.float32)
+        coefficients = lesson.normal.solve(lesson.scores, self.penalty_)
+        if self.rank is not None:
+            coefficients = reduced(coefficients, lesson.normal.matrix, self.rank)
+        self.coef_ = coefficients.astype(np.float32)
         return self
 
     def estimate(self, reading: Reading) -> Floats:
@@ -50,19 +52,13 @@ class Linear:
 
     def cross_estimate(self, lesson: Lesson) -> Floats:
         """Return the predictions of the left-out folds that the penalty was chosen by."""
-        return self.crossed
+        return self._crossed(lesson, self.penalty_)
 
-    def _crossed(self, lesson: Lesson, penalties: tuple[float, ...]) -> dict[float, Floats]:
-        found = {penalty: np.zeros_like(lesson.scores) for penalty in penalties}
-        for out, rest in lesson.normal.without_each(lesson.folds):
-            for penalty, estimates in found.items():
-                coefficients = self._solve(rest, lesson.scores[~out], penalty)
-                estimates[out] = np.clip(lesson.normal.matrix[out] @ coefficients, 0.0, 1.0)
-        return found
-
-    def _solve(self, normal: Normal, scores: Floats, penalty: float) -> Floats:
-        coefficients = normal.solve(scores, penalty)
-        return coefficients if self.rank is None else reduced(coefficients, normal, self.rank)
+    def _crossed(self, lesson: Lesson, penalty: float) -> Floats:
+        found = lesson.normal.cross_fitted(lesson.scores, penalty)
+        if self.rank is not None:
+            found = lowered(found, self.rank)
+        return np.asarray(np.clip(found, 0.0, 1.0))
 
 
 class Network:
@@ -92,7 +88,7 @@ class Network:
         from sklearn.neural_network import MLPRegressor
 
         network = MLPRegressor(
-            (self.hidden,),
+            hidden_layer_sizes=(self.hidden,),
             alpha=1.0,
             batch_size=min(256, len(inputs)),
             learning_rate_init=2e-3,
@@ -106,14 +102,27 @@ class Network:
         return inner.astype(np.float32), outer.astype(np.float32)
 
 
-def reduced(coefficients: Floats, normal: Normal, rank: int) -> Floats:
+def reduced(coefficients: Floats, matrix: NDArray[np.float32], rank: int) -> Floats:
     """Return coefficients (without the constant) of that rank whose predictions come closest to theirs."""
     if coefficients.shape[1] <= rank:
         return coefficients
     slopes = coefficients[:-1]
-    _, _, directions = np.linalg.svd(normal.matrix[:, :-1] @ slopes, full_matrices=False)
-    kept = directions[:rank].T @ directions[:rank]
+    kept = _kept(matrix[:, :-1] @ slopes, rank)
     return np.vstack([slopes @ kept, coefficients[-1:]])
+
+
+def lowered(estimates: Floats, rank: int) -> Floats:
+    """Return estimates whose spread around the experts' means has that rank."""
+    if estimates.shape[1] <= rank:
+        return estimates
+    means = estimates.mean(axis=0)
+    return np.asarray(means + (estimates - means) @ _kept(estimates - means, rank))
+
+
+def _kept(spread: Floats, rank: int) -> Floats:
+    """Return the projection of experts, shape [m, m], on the directions in which they differ most."""
+    _, directions = np.linalg.eigh(spread.T @ spread)
+    return np.asarray(directions[:, -rank:] @ directions[:, -rank:].T)
 
 
 def _inputs(reading: Reading) -> NDArray[np.float32]:

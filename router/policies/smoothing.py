@@ -6,7 +6,6 @@ of every comparison between two. That is why one penalty for all experts does be
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -45,23 +44,33 @@ class Design:
 class Normal:
     """The normal equations of a design, of all rows or without one fold of them."""
 
-    def __init__(self, matrix: NDArray[np.float32]) -> None:
-        self.matrix = matrix
-        self.gram = gram(matrix)
+    def __init__(self, matrix: NDArray[np.float32], folds: NDArray[np.int64]) -> None:
+        self.matrix, self.folds = matrix, folds
+        parts = {int(fold): gram(matrix[folds == fold]) for fold in np.unique(folds)}
+        self.gram = np.sum(list(parts.values()), axis=0)
+        self._without = {fold: self.gram - part for fold, part in parts.items()}
+        self._crossed: dict[tuple[int, float], Floats] = {}
 
     def solve(self, targets: Floats, penalty: float) -> Floats:
         """Return the coefficients of ridge regression, shape [columns, targets]; the constant is not penalised."""
-        right = (self.matrix.T @ targets.astype(np.float32)).astype(np.float64)
-        return solved(self.gram, right, penalty)
+        return solved(self.gram, self._product(targets, slice(None)), penalty)
 
-    def without_each(self, folds: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.bool_], Normal]]:
-        """Yield each fold's rows as a mask, with the equations of all other rows."""
-        for fold in np.unique(folds):
-            out = np.asarray(folds == fold)
-            rest = object.__new__(Normal)
-            rest.matrix = self.matrix[~out]
-            rest.gram = self.gram - gram(self.matrix[out])
-            yield out, rest
+    def cross_fitted(self, targets: Floats, penalty: float) -> Floats:
+        """Return what ridge regression says of every row, learned without the row's fold; shape [n, targets].
+
+        Kept for the same array of targets: several policies ask.
+        """
+        key = (id(targets), penalty)
+        if key not in self._crossed:
+            found = np.zeros(targets.shape)
+            for fold, equations in self._without.items():
+                out = self.folds == fold
+                found[out] = self.matrix[out] @ solved(equations, self._product(targets, ~out), penalty)
+            self._crossed[key] = found
+        return self._crossed[key]
+
+    def _product(self, targets: Floats, rows: NDArray[np.bool_] | slice) -> Floats:
+        return np.asarray(self.matrix[rows].T @ targets[rows].astype(np.float32), dtype=np.float64)
 
 
 def gram(matrix: NDArray[np.float32]) -> Floats:
@@ -78,14 +87,6 @@ def solved(gram_matrix: Floats, right: Floats, penalty: float) -> Floats:
     ridge = np.full(len(gram_matrix), penalty)
     ridge[-1] = 1e-6
     return np.asarray(solve(gram_matrix + np.diag(ridge), right, assume_a="pos", overwrite_a=True))
-
-
-def cross_fitted(normal: Normal, targets: Floats, folds: NDArray[np.int64], penalty: float) -> Floats:
-    """Return what ridge regression says of every row, learned without the row's fold; shape [n, targets]."""
-    found = np.zeros((len(normal.matrix), targets.shape[1]))
-    for out, rest in normal.without_each(folds):
-        found[out] = normal.matrix[out] @ rest.solve(targets[~out], penalty)
-    return found
 
 
 def neighbours(

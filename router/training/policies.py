@@ -7,6 +7,7 @@ policies were fitted, and by which versions.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from experts.errors import ConfigError
 from experts.types import ExpertName
@@ -165,13 +167,13 @@ def fit_policies(
     if features is None:
         progress(f"Encoding {len(train)} questions.")
         features = featurize(train.texts, encoder)
-    progress("Learning to read them: design and categories.")
-    basis = Basis()
-    lesson = basis.fit(features, train.scores, train.categories, by_turns(train.stems))
-    estimators = {}
-    for name in chosen:
-        progress(f"Fitting {name}.")
-        estimators[name] = ESTIMATORS[name]().fit(lesson)
+    basis, estimators = Basis(), {}
+    with threadpool_limits(max(1, (os.cpu_count() or 2) // 2)):
+        progress("Learning to read them: design and categories.")
+        lesson = basis.fit(features, train.scores, train.categories, by_turns(train.stems))
+        for name in chosen:
+            progress(f"Fitting {name}.")
+            estimators[name] = ESTIMATORS[name]().fit(lesson)
     return FittedPolicies(train.experts, encoder.name, basis, estimators, _facts(train, basis))
 
 
