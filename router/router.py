@@ -17,6 +17,7 @@ from router.config import RoutingConfig
 from router.encoder import Encoder, TextEncoder
 from router.errors import ClassifierUnavailable, UnknownPolicy
 from router.policies import POLICIES, Policy, PolicyContext
+from router.policies.cascade import CascadePolicy
 from router.policies.eligibility import eligible
 from router.policies.objective import Economy, dearest_price
 from router.reading import Ask, Reader
@@ -83,6 +84,8 @@ class Router:
             ConfigError: unknown policy, classifier or encoder, or an artifact that does not fit.
         """
         policies = {**POLICIES, **(fitted or {})}
+        if AUTO in policies:
+            policies["cascade"] = CascadePolicy(policies[AUTO])
         if config.policy != AUTO and config.policy not in policies:
             raise ConfigError(
                 f"routing.policy: there is no '{config.policy}'; choose one of auto, {', '.join(policies)}."

@@ -160,7 +160,7 @@ class CandidateScore(NamedTuple):
     """How one eligible expert scored, and why, in words an operator can check.
 
     `score` is what candidates are ordered by, `share` its part of all candidates' weight; cost and latency
-    are expected ones, None where unknown.
+    are expected ones, in the mode `thinking`, None where unknown.
     """
 
     expert: ExpertName
@@ -171,6 +171,7 @@ class CandidateScore(NamedTuple):
     cost_usd: float | None = None
     latency_ms: float | None = None
     share: float = 0.0
+    thinking: Thinking = "auto"
 
 
 @dataclass(frozen=True, slots=True)

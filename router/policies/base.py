@@ -156,10 +156,12 @@ def _thinking_note(first: Arm) -> str:
 
 def _candidates(chosen: Sequence[Arm], ordered: Sequence[Arm]) -> tuple[CandidateScore, ...]:
     names = {arm.expert for arm in chosen}
-    everybody = sum([arm.scored.weight for arm in ordered])
+    total = sum([arm.scored.weight for arm in ordered])
     return tuple(
-        CandidateScore._make((expert, score, quality, expert in names, given.reason, usd, ms, given.weight / everybody))
-        for given, _, score, usd, ms, expert, quality in ordered
+        CandidateScore._make(
+            (expert, score, quality, expert in names, by.reason, usd, ms, by.weight / total, mode.thinking)
+        )
+        for by, mode, score, usd, ms, expert, quality in ordered
     )
 
 

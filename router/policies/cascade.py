@@ -19,13 +19,10 @@ from math import sqrt
 from typing import ClassVar, NamedTuple
 
 from experts.profile import SkillProfile
-from router.policies.base import PolicyContext, decision_for, weighed
-from router.policies.eligibility import eligible
+from router.policies.base import Policy, PolicyContext
 from router.policies.objective import balance, cost_share, utility
-from router.policies.profile import ProfilePolicy, quality_bar
-from router.policies.skill import skill_table
-from router.policies.weighing import Arm
-from router.types import DomainScores, Query, RoutingDecision
+from router.policies.profile import ProfilePolicy
+from router.types import Assignment, CandidateScore, DomainScores, Incumbent, Query, RoutingDecision
 
 CORRELATION = 0.36
 """Mean correlation of two experts' correctness on the same questions (28 public models on MMLU-Pro)."""
@@ -34,8 +31,8 @@ CORRELATION = 0.36
 class Plan(NamedTuple):
     """Who is asked in turn: `cheap` together, then `strong` if need be (None: the cheap one alone answers)."""
 
-    cheap: tuple[Arm, ...]
-    strong: Arm | None
+    cheap: tuple[CandidateScore, ...]
+    strong: CandidateScore | None
     accuracy: float
     cost: float
     latency_ms: float
@@ -43,12 +40,16 @@ class Plan(NamedTuple):
 
 
 class CascadePolicy:
-    """The plan with the best balance of expected accuracy and cost: one expert, or a cascade of two or more."""
+    """The plan with the best balance of expected accuracy and cost: one expert, or a cascade of two or more.
+
+    Args:
+        base: estimates the experts' qualities, and decides wherever a cascade does not pay.
+    """
 
     reads_scores: ClassVar[bool] = True
 
-    def __init__(self) -> None:
-        self._profile = ProfilePolicy(name="cascade")
+    def __init__(self, base: Policy | None = None) -> None:
+        self._base = base or ProfilePolicy(name="cascade")
 
     def decide(
         self,
@@ -57,40 +58,50 @@ class CascadePolicy:
         profiles: Sequence[SkillProfile],
         context: PolicyContext,
     ) -> RoutingDecision:
-        """Return the cascade that pays, else what `profile` decides; at most `max_experts` are involved."""
-        alone = self._profile.decide(replace(query, max_experts=1), scores, profiles, context)
-        candidates, excluded = eligible(profiles, query.constraints)
-        table = skill_table(profiles, context.taxonomy, context.default)
-        ranked = self._profile.rank(candidates, scores, table)
-        bar = quality_bar(scores, table, query, context)
-        arms, excluded = weighed(ranked, query, scores, context, excluded, bar)
-        plan = best_plan(arms, query, context)
-        if plan is None or plan.strong is None:
-            return alone
-        chosen = [*plan.cheap, plan.strong]
-        return decision_for(
-            chosen,
-            arms,
-            policy="cascade",
-            scores=scores,
-            excluded=excluded,
-            reason=_why(plan, context),
-            stages=(len(plan.cheap), 1),
-            fusion="cascade",
-        )
+        """Return the cascade that pays, else the base policy's one expert; at most `max_experts` are involved."""
+        alone = replace(query, max_experts=1, top_p=None, incumbent=self._renamed(query))
+        decision = replace(self._base.decide(alone, scores, profiles, context), policy="cascade")
+        settled = decision.candidates[0].score < max(candidate.score for candidate in decision.candidates)
+        plan = None if settled else best_plan(decision.candidates, query, context)
+        return decision if plan is None or plan.strong is None else _planned(plan, decision, context)
+
+    def _renamed(self, query: Query) -> Incumbent | None:
+        """Return the conversation's expert under the base policy's name, which is who looks at it."""
+        last, name = query.incumbent, getattr(self._base, "name", "cascade")
+        return replace(last, policy=name) if last is not None and last.policy == "cascade" else last
 
 
-def best_plan(arms: Sequence[Arm], query: Query, context: PolicyContext) -> Plan | None:
+def _planned(plan: Plan, alone: RoutingDecision, context: PolicyContext) -> RoutingDecision:
+    """Return the plan as a decision; weights are the experts' shares, in the order of asking."""
+    assert plan.strong is not None
+    chosen = [*plan.cheap, plan.strong]
+    names = {candidate.expert for candidate in chosen}
+    total = sum(candidate.share for candidate in chosen)
+    stand_ins = dict.fromkeys([alone.assignments[0].expert, *alone.fallbacks])
+    return replace(
+        alone,
+        assignments=tuple(Assignment(each.expert, each.share / total, each.thinking) for each in chosen),
+        candidates=tuple(each._replace(chosen=each.expert in names) for each in alone.candidates),
+        fallbacks=tuple(name for name in stand_ins if name not in names),
+        thinking=chosen[0].thinking,
+        reason=_why(plan, context),
+        stages=(len(plan.cheap), 1),
+        fusion="cascade",
+        cost_usd=sum(_cost(candidate) for candidate in chosen),
+    )
+
+
+def best_plan(candidates: Sequence[CandidateScore], query: Query, context: PolicyContext) -> Plan | None:
     """Return the plan that is worth most, within the query's limits; where cost does not count, the cheapest of
     those that lose no accuracy. None when qualities or costs are unknown, or only one expert may be asked.
     """
-    known = [arm for arm in arms if arm.quality is not None and arm.cost_usd is not None]
+    known = [each for each in candidates if each.quality is not None and each.cost_usd is not None]
     size = min(context.cheap_first, context.max_experts - 1, query.max_experts - 1, len(known) - 1)
     if size < 1:
         return None
-    strong = max(known, key=lambda arm: (arm.quality or 0.0, -(arm.cost_usd or 0.0)))
-    plans = [_alone(arm, query, context) for arm in known]
-    cheaper = sorted((arm for arm in known if _cost(arm) < _cost(strong)), key=lambda arm: -(arm.quality or 0.0))
+    strong = max(known, key=lambda each: (_quality(each), -_cost(each)))
+    plans = [_alone(each, query, context) for each in known]
+    cheaper = sorted((each for each in known if _cost(each) < _cost(strong)), key=lambda each: -_quality(each))
     teams = [tuple(cheaper[at : at + size]) for at in range(len(cheaper) - size + 1)]
     plans += [_cascade(team, strong, query, context) for team in teams]
     return _best([plan for plan in plans if _within(plan, query)], strong, query, context)
@@ -118,21 +129,21 @@ def break_even(weak: float, strong: float, both: float) -> float:
     return lost / (lost + won) if lost + won > 0 else 0.0
 
 
-def _alone(arm: Arm, query: Query, context: PolicyContext) -> Plan:
-    share = cost_share(arm.cost_usd, query, context.economy)
-    return Plan((arm,), None, arm.quality or 0.0, share, arm.latency_ms or 0.0, 0.0)
+def _alone(candidate: CandidateScore, query: Query, context: PolicyContext) -> Plan:
+    share = cost_share(candidate.cost_usd, query, context.economy)
+    return Plan((candidate,), None, _quality(candidate), share, candidate.latency_ms or 0.0, 0.0)
 
 
-def _cascade(team: tuple[Arm, ...], strong: Arm, query: Query, context: PolicyContext) -> Plan:
-    weak, best = max(arm.quality or 0.0 for arm in team), strong.quality or 0.0
+def _cascade(team: tuple[CandidateScore, ...], strong: CandidateScore, query: Query, context: PolicyContext) -> Plan:
+    weak, best = max(_quality(each) for each in team), _quality(strong)
     both, often = both_right(weak, best), escalation(weak, context.judge_error)
-    cheap = sum(cost_share(arm.cost_usd, query, context.economy) for arm in team)
+    cheap = sum(cost_share(each.cost_usd, query, context.economy) for each in team)
     return Plan(
         cheap=team,
         strong=strong,
         accuracy=cascade_accuracy(weak, best, both, context.judge_error),
         cost=cheap + often * cost_share(strong.cost_usd, query, context.economy),
-        latency_ms=max(arm.latency_ms or 0.0 for arm in team) + often * (strong.latency_ms or 0.0),
+        latency_ms=max(each.latency_ms or 0.0 for each in team) + often * (strong.latency_ms or 0.0),
         break_even=break_even(weak, best, both),
     )
 
@@ -141,27 +152,34 @@ def _within(plan: Plan, query: Query) -> bool:
     """Say whether the plan keeps the limits even when everybody has to be asked."""
     everybody = [*plan.cheap, *([plan.strong] if plan.strong else [])]
     limits = query.objective
-    cost = sum(_cost(arm) for arm in everybody)
-    slowest = max(arm.latency_ms or 0.0 for arm in plan.cheap) + (plan.strong.latency_ms or 0.0 if plan.strong else 0.0)
+    cost = sum(_cost(each) for each in everybody)
+    slowest = max(each.latency_ms or 0.0 for each in plan.cheap) + (
+        plan.strong.latency_ms or 0.0 if plan.strong else 0.0
+    )
     affordable = limits.max_cost_usd is None or cost <= limits.max_cost_usd
     return affordable and (limits.max_latency_ms is None or slowest <= limits.max_latency_ms)
 
 
-def _best(plans: Sequence[Plan], strong: Arm, query: Query, context: PolicyContext) -> Plan | None:
-    c = balance(query, context.economy)
+def _best(plans: Sequence[Plan], strong: CandidateScore, query: Query, context: PolicyContext) -> Plan | None:
+    c, economy = balance(query, context.economy), context.economy
+    least = _quality(strong) * (1.0 if c >= 1 else economy.acceptable)
+    good = [plan for plan in plans if plan.accuracy >= least]
     if c >= 1:
-        as_good = [plan for plan in plans if plan.accuracy >= (strong.quality or 0.0)]
-        return min(as_good, key=lambda plan: plan.cost, default=None)
-    return max(plans, key=lambda p: utility(p.accuracy, p.cost, p.latency_ms, c, context.economy), default=None)
+        return min(good, key=lambda plan: plan.cost, default=None)
+    return max(good, key=lambda plan: utility(plan.accuracy, plan.cost, plan.latency_ms, c, economy), default=None)
 
 
-def _cost(arm: Arm) -> float:
-    return arm.cost_usd or 0.0
+def _quality(candidate: CandidateScore) -> float:
+    return candidate.quality or 0.0
+
+
+def _cost(candidate: CandidateScore) -> float:
+    return candidate.cost_usd or 0.0
 
 
 def _why(plan: Plan, context: PolicyContext) -> str:
     assert plan.strong is not None
-    cheap = " and ".join(arm.expert for arm in plan.cheap)
+    cheap = " and ".join(each.expert for each in plan.cheap)
     weak = "disagree" if len(plan.cheap) > 1 else "looks weak"
     return (
         f"{cheap} first, {plan.strong.expert} if {'they ' if len(plan.cheap) > 1 else 'that '}{weak}: "

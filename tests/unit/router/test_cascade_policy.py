@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from experts.profile import Price, Skill, SkillProfile
 from router.policies import PolicyContext
+from router.policies.base import Scored, settle
 from router.policies.cascade import CascadePolicy, both_right, break_even, cascade_accuracy, escalation
 from router.policies.objective import Economy, dearest_price
 from router.types import DomainScores, Objective, Query, RoutingDecision
@@ -121,3 +124,38 @@ def test_all_stages_together_stay_within_the_limits() -> None:
     assert ["big"] == names(decide(SMALL, BIG, query=tight))
     assert ["big"] == names(decide(*slow, query=replace(ASK, objective=Objective(max_latency_ms=1500.0))))
     assert ["small", "big"] == names(decide(*slow, query=replace(ASK, objective=Objective(max_latency_ms=1700.0))))
+
+
+def test_qualities_may_come_from_any_policy() -> None:
+    unknown = (replace(SMALL, measured={}), replace(BIG, measured={}))
+    economy = Economy(dearest=dearest_price(unknown, Economy()))
+    context = PolicyContext(economy=economy, max_experts=4, judge_error=0.1)
+
+    class Estimating:
+        """Says what it was told of each expert."""
+
+        reads_scores: ClassVar[bool] = True
+        name = "estimating"
+
+        def decide(
+            self, query: Query, scores: DomainScores, profiles: Sequence[SkillProfile], context: PolicyContext
+        ) -> RoutingDecision:
+            told = {"small": 0.55, "big": 0.62}
+            ranked = [Scored(p, told[p.expert], told[p.expert], "told", told[p.expert]) for p in profiles[::-1]]
+            return settle(ranked, query, context, policy="estimating", scores=scores, excluded={}, reason="told")
+
+    decision = CascadePolicy(Estimating()).decide(ASK, DomainScores({"math": 1.0}), unknown, context)
+
+    assert (["small", "big"], "cascade", (1, 1)) == (names(decision), decision.policy, decision.stages)
+    assert {"small": True, "big": True} == {each.expert: each.chosen for each in decision.candidates}
+
+
+def test_in_doubt_the_default_expert_answers_alone() -> None:
+    pool = (SMALL, BIG)
+    context = PolicyContext(
+        default="small", fallback_confidence=0.3, economy=Economy(dearest=BIG.price), judge_error=0.1
+    )
+
+    strange = DomainScores({"math": 1.0}, familiarity=0.01)
+
+    assert ["small"] == names(CascadePolicy().decide(ASK, strange, pool, context))
