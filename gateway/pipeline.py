@@ -99,12 +99,17 @@ class Pipeline:
         query = replace(
             query,
             policy=self.policy(request) or query.policy or cascade,
-            load=self.load(),
+            load=self.load() if self._load_counts(request) else {},
             incumbent=self.sessions.incumbent(session_of(request, client)),
             staged=self.router.config.staged and VOTE == (request.options.fusion or self.fusion.strategy),
             seed=secrets.randbits(63),
         )
         return self.mean_experts.limited(query), profiles
+
+    def _load_counts(self, request: ChatRequest) -> bool:
+        """Say whether anybody looks at what experts are doing now; if not, the same question is decided once."""
+        options = request.options
+        return options.explain or options.max_latency_ms is not None or self.router.config.objective.latency_weight > 0
 
     def _experts_wanted(self, request: ChatRequest) -> int:
         """Return the most experts the request may get: its own word, else several for a council or a fusion."""
