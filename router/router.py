@@ -9,13 +9,16 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from experts.errors import ConfigError
 from experts.profile import SkillProfile
 from router.classifiers import Classifier, Ground, build_classifier
 from router.config import RoutingConfig
 from router.encoder import Encoder, TextEncoder
+from router.encoder.runtimes import encoder_name
 from router.errors import ClassifierUnavailable, UnknownPolicy
+from router.fitted import artifact_policies
 from router.policies import POLICIES, Policy, PolicyContext
 from router.policies.cascade import CascadePolicy
 from router.policies.eligibility import eligible
@@ -77,12 +80,15 @@ class Router:
         """Build a router for these experts; without `encoder` the configured one is loaded and warmed up.
 
         Args:
-            fitted: policies of an artifact, beside the table's.
+            fitted: policies beside the table's; those of `routing.artifact` unless given.
             ask: reaches the expert that reads unclear queries (`routing.llm`).
 
         Raises:
             ConfigError: unknown policy, classifier or encoder, or an artifact that does not fit.
         """
+        if fitted is None and config.artifact:
+            name = encoder.name if encoder is not None else encoder_name(config.encoder)
+            fitted = artifact_policies(Path(config.artifact).expanduser(), name)
         policies = {**POLICIES, **(fitted or {})}
         if AUTO in policies:
             policies["cascade"] = CascadePolicy(policies[AUTO])

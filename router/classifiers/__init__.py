@@ -62,7 +62,12 @@ async def _centroid(ground: Ground) -> Classifier:
 
 
 def _artifact(config: RoutingConfig) -> Path:
-    return Path(config.artifact).expanduser() if config.artifact else SHIPPED
+    """Return the folder of the head: the configured one, unless that holds fitted policies only."""
+    if not config.artifact:
+        return SHIPPED
+    folder = Path(config.artifact).expanduser()
+    only_policies = (folder / "policies.json").is_file() and not (folder / "manifest.json").is_file()
+    return SHIPPED if only_policies else folder
 
 
 def _head_suffices(ground: Ground) -> bool:
