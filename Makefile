@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-unit check fmt bench docs clean
+.PHONY: help setup vllm demo serve test test-unit check fmt bench bench-router-speed docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ fmt: $(DEV) ## Format and fix what can be fixed
 bench: setup ## Measure: pocket accuracy through the gateway, routing cost
 	$(BIN)/python -m tests.bench.pocket
 	$(BIN)/python -m tests.bench.routing_cost
+
+bench-router-speed: $(DEV) ## Measure: encoder runtimes, routing decisions, and semantic-router beside them
+	$(BIN)/python -m tests.bench.router_speed
 
 docs: $(DEV) ## Build the documentation into site/
 	$(PIP) install $(PINNED) -e ".[docs]"

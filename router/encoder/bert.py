@@ -25,20 +25,28 @@ FAR = -1e4
 TELEMETRY = "openvino_telemetry"
 
 
-def load_bert(shape: BertShape, weights: Mapping[str, NDArray[np.float32]], *, threads: int, batch: int) -> Embed:
+def load_bert(
+    shape: BertShape,
+    weights: Mapping[str, NDArray[np.float32]],
+    *,
+    threads: int,
+    batch: int,
+    bfloat16: bool | None = None,
+) -> Embed:
     """Return a function that embeds texts; it is for one thread at a time.
 
     Args:
         weights: by the names that BertModel gives them.
         threads: how many one inference may use.
         batch: most texts in one inference.
+        bfloat16: whether to multiply in bfloat16; None: where the processor does.
     """
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(shape.folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(shape.longest)
-    request = _compiled(shape, weights, threads)
+    request = _compiled(shape, weights, threads, bfloat16)
 
     def embed(texts: Sequence[str]) -> Vectors:
         tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
@@ -68,12 +76,15 @@ def padded(tokens: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[
     return ids, there.astype(np.float32)
 
 
-def _compiled(shape: BertShape, weights: Mapping[str, NDArray[np.float32]], threads: int) -> Any:
+def _compiled(
+    shape: BertShape, weights: Mapping[str, NDArray[np.float32]], threads: int, bfloat16: bool | None
+) -> Any:
     """Return an inference request of the graph, on this machine's CPU."""
     with _without_telemetry():
         import openvino
     core = openvino.Core()
-    bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if bfloat16 is None:
+        bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         "INFERENCE_NUM_THREADS": threads,
