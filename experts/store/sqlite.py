@@ -21,6 +21,7 @@ from experts.store.base import ABSENT, Body, Change, Document, StoreError, Versi
 T = TypeVar("T")
 MEMORY = ":memory:"
 BUSY_SECONDS = 10
+RETRY_SECONDS = 0.02
 TOMBSTONES_SECONDS = 86_400
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -148,13 +149,31 @@ class SqliteStore:
         if self._connection is None:
             if self.path != MEMORY:
                 Path(self.path).touch(mode=0o600)
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            connection.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; {SCHEMA}")
+            connection = _connected(self.path)
             connection.execute(
                 "DELETE FROM documents WHERE body IS NULL AND changed < ?", (time.time() - TOMBSTONES_SECONDS,)
             )
             self._connection = connection
         return self._connection
+
+
+def _connected(path: str) -> sqlite3.Connection:
+    """Return a connection to a file with our tables.
+
+    SQLite does not wait when two processes turn on the write-ahead log at the same moment, so we do.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            connection.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; {SCHEMA}")
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(RETRY_SECONDS)
+        else:
+            return connection
 
 
 @contextmanager

@@ -201,6 +201,15 @@ async def test_two_who_share_a_store_see_each_others_changes_and_conflicts(opene
     await theirs.aclose()
 
 
+async def test_many_may_open_a_new_store_at_the_same_moment(opener: Opener, tmp_path: Path) -> None:
+    stores = [opener(tmp_path) for _ in range(12)]
+
+    put = await asyncio.gather(*[store.put(f"k{number}", {}) for number, store in enumerate(stores)])
+
+    assert 12 == len({document.version for document in put}) == len(await stores[0].find())
+    await asyncio.gather(*[store.aclose() for store in stores])
+
+
 def test_a_store_nobody_wrote_to_leaves_no_trace(opener: Opener, tmp_path: Path) -> None:
     async def look() -> None:
         store = opener(tmp_path)
