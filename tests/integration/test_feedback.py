@@ -276,6 +276,19 @@ async def test_two_gateways_on_one_store_learn_together(tmp_path: Path) -> None:
     assert 4 == shown[1]["version"]
 
 
+async def test_a_store_that_cannot_be_written_refuses_feedback_and_answers_go_on(tmp_path: Path) -> None:
+    fake = FakeExpert()
+    used, routing = settings(tmp_path / "gone" / "kept.db"), {"shadow": {"policy": "fixed"}, "learning": FAST}
+    async with serving(fake), gateway_over(peers(fake), settings=used, routing=routing) as client:
+        _, request_id = await answered(client)
+        refused = await rate(client, request_id, 0.0)
+        expert, _ = await answered(client)
+
+    assert (503, "store_unavailable") == (refused.status_code, refused.json()["error"]["code"])
+    assert "retry-after" in refused.headers
+    assert "first" == expert
+
+
 async def test_the_admin_api_needs_the_admin_key() -> None:
     fake = FakeExpert()
     used = settings(api_keys="anna")
