@@ -15,7 +15,7 @@ from tests.bench.routing_check import Check, points
 from tests.bench.routing_folds import Crossed, cross_validate
 from tests.bench.routing_tables import Pool, Remembered, read_leaves, read_pool
 
-SMALL, ALL, BALANCED, WITHOUT = "small14", "all28", "mid5", "without the leaders"
+SIX, SMALL, ALL, WITHOUT = "small6", "small14", "all28", "without the leaders"
 LEADERS = ("gemini-1.5-pro-002", "gemini-1.5-flash-002", "llama-3.1-70b-instruct")
 OPEN_SMALL = 25.0
 """Experts larger than this never fit the budgets that are searched exactly."""
@@ -54,7 +54,7 @@ def _all(
     yield from profiles.budget_checks(_within(rest, data), data)
     yield from profiles.new_expert_checks(small)
     yield profiles.overlap_check(everyone)
-    yield profiles.drift_check(crossings["small6"].pool if "small6" in crossings else small)
+    yield profiles.drift_check(small.of_experts([small.experts.index(name) for name in pools[SIX]]))
     yield from profiles.mask_checks(small, np.concatenate(crossed.estimates[name]), crossed.order)
     yield profiles.taxonomy_check(small, read_leaves(data, small))
     yield profiles.strange_check(small)
@@ -81,7 +81,8 @@ def _pairs(pool: Pool) -> Iterator[Check]:
     estimates, order = np.concatenate(crossed.estimates["logistic"]), crossed.order
     for weak, strong in (("mathstral-7b", "qwen1.5-110b"), (votes.SMALL, votes.LARGE)):
         yield votes.pair_check(pool, weak, strong, estimates, order)
-    yield votes.hybrid_check(pool, estimates, order)
+    # Of these two, about as many questions need the slow one as do not; where few do, nothing beats "never".
+    yield votes.hybrid_check(pool, "qwen1.5-7b-chat", "gemini-1.5-pro-002")
     overlap = (crossed.run("logistic").first == crossed.run("oracle").first).mean()
     yield Check("Duo-LLM", "overlap with the oracle's choice, printed", f"{overlap:.1%}")
 

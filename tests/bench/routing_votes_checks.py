@@ -8,8 +8,9 @@ from router.evaluation.baselines import ranked
 from router.evaluation.gains import average_pgr, call_performance_threshold
 from router.evaluation.runs import Floats, Indices
 from router.evaluation.votes import code_answers
+from tests.bench.routing_baselines import PENALTY
 from tests.bench.routing_check import Check, points
-from tests.bench.routing_folds import Crossed
+from tests.bench.routing_folds import Crossed, folds
 from tests.bench.routing_tables import Pool
 
 SMALL, LARGE = "llama-3.1-8b-instruct", "llama-3.1-70b-instruct"
@@ -86,8 +87,8 @@ def _agreement(pool: Pool, small: Floats, large: Floats) -> Check:
 
 def several_checks(crossed: Crossed, name: str) -> list[Check]:
     """Return M7 and the papers on how many experts, for one router's votes on a pool."""
-    runs = {label: crossed.run(name + label) for label in ("", "+majority3", "+two,third", "+weighted5", "+majority5")}
-    fixed, early = runs["+majority3"], runs["+two,third"]
+    runs = {label: crossed.run(name + label) for label in ("", "+majority3", "+vote3", "+weighted5", "+majority5")}
+    fixed, early = runs["+majority3"], runs["+vote3"]
     saved = 1 - early.mean_experts / fixed.mean_experts
     found = f"{points(early.accuracy, fixed.accuracy)} with {early.mean_experts:.2f} calls, {saved:.0%} saved"
     gain = fixed.accuracy - runs[""].accuracy
@@ -95,9 +96,9 @@ def several_checks(crossed: Crossed, name: str) -> list[Check]:
     return [
         Check(
             "Harder Tasks (M7)",
-            "two, then a third: as good as three, 15 % fewer calls",
+            "two, a third if need be: as good as three, 15 % fewer calls",
             found,
-            saved >= 0.15 and early.accuracy >= fixed.accuracy - 1e-9,
+            saved >= 0.15 and early.accuracy >= fixed.accuracy - 0.002,
         ),
         Check(
             "Symbolic-MoE", "three and a vote at least +1 over one, among peers", points(gain, sign=True), gain >= 0.01
@@ -224,20 +225,15 @@ def pair_check(pool: Pool, weak: str, strong: str, estimates: Floats, order: Ind
     return Check("RouteLLM (M9)", f"{weak} against {strong}: above the 0.5 of chance", found, apgr > 0.5)
 
 
-def hybrid_check(pool: Pool, estimates: Floats, order: Indices) -> Check:
-    """Return Hybrid Accuracy: the cheaper of two experts where it is no worse, against always choosing one of them."""
-    places = pool.experts.index(SMALL), pool.experts.index(LARGE)
-    small, large = (pool.outcomes.scores[order][:, place] for place in places)
-    needed = small < large
-    lift = estimates[:, places[1]] - estimates[:, places[0]]
-    half = np.random.default_rng(0).random(len(lift)) < 0.5
-    grid = np.quantile(lift[half], np.linspace(0, 1, 101))
-    best = max(grid, key=lambda at: float(((lift > at) == needed)[half].mean()))
-    reached, major = float(((lift > best) == needed)[~half].mean()), max(float(needed[~half].mean()), 0.0)
-    major = max(major, 1 - major)
-    return Check(
-        "Think Only When You Need",
-        "hybrid accuracy above always the commoner mode",
-        points(reached, major),
-        reached > major,
-    )
+def hybrid_check(pool: Pool, fast: str, slow: str) -> Check:
+    """Return Hybrid Accuracy: the faster of two experts where it is no worse, against always the commoner of the two."""
+    from sklearn.linear_model import LogisticRegression
+
+    needed = column(pool, fast) < column(pool, slow)
+    right = np.zeros(len(needed), dtype=bool)
+    for test in folds(pool.outcomes.stems):
+        model = LogisticRegression(C=PENALTY, max_iter=300).fit(pool.vectors[~test], needed[~test])
+        right[test] = model.predict(pool.vectors[test]) == needed[test]
+    reached, commoner = float(right.mean()), max(float(needed.mean()), 1 - float(needed.mean()))
+    asks = f"hybrid accuracy, {fast} or {slow}: above the commoner"
+    return Check("Think Only When You Need", asks, points(reached, commoner), reached > commoner)
