@@ -86,10 +86,7 @@ class Router:
         Raises:
             ConfigError: unknown policy, classifier or encoder, or an artifact that does not fit.
         """
-        if fitted is None and config.artifact:
-            name = encoder.name if encoder is not None else encoder_name(config.encoder)
-            fitted = artifact_policies(Path(config.artifact).expanduser(), name)
-        policies = {**POLICIES, **(fitted or {})}
+        policies = {**POLICIES, **(_fitted(config, encoder) if fitted is None else fitted)}
         if AUTO in policies:
             policies["cascade"] = CascadePolicy(policies[AUTO])
         if config.policy != AUTO and config.policy not in policies:
@@ -238,6 +235,14 @@ def policy_context(config: RoutingConfig, profiles: Sequence[SkillProfile], taxo
 def _thinks_by_domain(profile: SkillProfile, query: Query) -> bool:
     """Say whether the only expert's thinking mode still depends on what the query is about."""
     return query.thinking == "auto" and profile.thinking is not None and bool(profile.thinking.gain)
+
+
+def _fitted(config: RoutingConfig, encoder: TextEncoder | None) -> dict[str, Policy]:
+    """Return the policies of the configured artifact."""
+    if not config.artifact:
+        return {}
+    name = encoder.name if encoder is not None else encoder_name(config.encoder)
+    return artifact_policies(Path(config.artifact).expanduser(), name)
 
 
 def configured_taxonomy(config: RoutingConfig) -> Taxonomy:

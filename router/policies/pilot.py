@@ -1,7 +1,7 @@
 """Ask the owner of the pilot embeddings that a question is nearest to (RouterRetriever, 2409.02685).
 
-An expert's pilots are the centroids, a category each, of the questions it answered better than its peers. Adding or
-removing an expert adds or removes its pilots; nothing is trained.
+An expert's pilots are the centroids of the questions it answered better than its peers, one for each category it is
+comparatively good at. Adding or removing an expert adds or removes its pilots; nothing is trained.
 """
 
 from __future__ import annotations
@@ -49,13 +49,17 @@ class Pilots:
         return found
 
     def _placed(self, lesson: Lesson, rows: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return one pilot a category and expert: where it beat the others' mean, weighed by how much."""
+        """Return a pilot for every category and expert that is comparatively good at it.
+
+        It is the centroid of the questions the expert answered better than the others' mean, weighed by how much.
+        """
         vectors, scores = lesson.reading.features.vectors[rows], lesson.scores[rows]
-        better = np.maximum(scores - scores.mean(axis=1, keepdims=True), 0.0)
+        lead = scores - scores.mean(axis=1, keepdims=True)
         pilots, owners = [], []
         for label in lesson.labels[rows].T.astype(bool):
-            for expert in range(scores.shape[1]):
-                weights = np.where(label, better[:, expert], 0.0)
+            good = lead[label].mean(axis=0) > lead.mean(axis=0) if label.any() else np.zeros(lead.shape[1], dtype=bool)
+            for expert in np.flatnonzero(good):
+                weights = np.where(label, np.maximum(lead[:, expert], 0.0), 0.0)
                 if (weights > 0).sum() >= LEAST:
                     center = weights @ vectors
                     pilots.append(center / np.linalg.norm(center))
