@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-unit check fmt bench bench-router-speed docs clean
+.PHONY: help setup vllm demo serve test test-unit check fmt bench bench-router-speed bench-routing docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench: setup ## Measure: pocket accuracy through the gateway, routing cost
 
 bench-router-speed: $(DEV) ## Measure: encoder runtimes, routing decisions, and semantic-router beside them
 	$(BIN)/python -m tests.bench.router_speed
+
+bench-routing: $(DEV) ## Measure routing on tables of outcomes: DATA=folder (docs/evaluation.md)
+	$(BIN)/python -m tests.bench.routing --data $(or $(DATA),$(error DATA=folder with pools.json, models.csv and tables))
 
 docs: $(DEV) ## Build the documentation into site/
 	$(PIP) install $(PINNED) -e ".[docs]"

@@ -226,7 +226,7 @@ def pair_check(pool: Pool, weak: str, strong: str, estimates: Floats, order: Ind
 
 
 def hybrid_check(pool: Pool, fast: str, slow: str) -> Check:
-    """Return Hybrid Accuracy: the faster of two experts where it is no worse, against always the commoner of the two."""
+    """Return Hybrid Accuracy: the faster of two experts where it is no worse, against always the commoner choice."""
     from sklearn.linear_model import LogisticRegression
 
     needed = column(pool, fast) < column(pool, slow)
