@@ -153,6 +153,34 @@ def test_a_spammer_who_alternates_or_names_others_gets_no_further() -> None:
     assert -gap(state) <= RULE.daily_shift
 
 
+comments = st.tuples(
+    st.dictionaries(st.sampled_from("abc"), scores01, min_size=1),
+    st.floats(0.0, 1.0),
+    st.integers(1, 40),
+    st.booleans(),
+)
+
+
+@given(said=st.lists(comments, max_size=12), forgetting=st.sampled_from([0.0, 0.2]))
+def test_whatever_one_key_says_in_a_day_it_moves_no_two_experts_further_than_the_daily_shift(
+    said: list[tuple[dict[str, float], float, int, bool]], forgetting: float
+) -> None:
+    rule, state, lesson = replace(RULE, step=0.5, forgetting=forgetting), Learning(), None
+    for scores, p, times, again in said:
+        observation = seen(scores, domains={"math": p, "law": 1 - p})
+        for _ in range(times):
+            learned = (
+                revised(state, lesson, observation, rule) if again and lesson else observed(state, observation, rule)
+            )
+            state, lesson = learned.state, learned.lesson
+
+    shifts = [
+        [profile.shift(domain) for profile in overlaid(map(SkillProfile, "abc"), state.learned(rule))]
+        for domain in ("math", "law")
+    ]
+    assert all(max(row) - min(row) <= rule.daily_shift + 1e-9 for row in shifts)
+
+
 def test_a_full_account_is_said_to_be_full_and_opens_again_the_next_day() -> None:
     state = after(*[seen({"strong": 0.0, "weak": 1.0})] * 500)
 
