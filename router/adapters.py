@@ -31,7 +31,8 @@ class Adapter:
 
     def encoder_name(self, base: str) -> str:
         """Return the name of the adapted encoder: heads fitted on it fit no other."""
-        content = b"".join(name.encode() + self.factors[name].tobytes() for name in sorted(self.factors))
+        factors = b"".join(name.encode() + self.factors[name].tobytes() for name in sorted(self.factors))
+        content = factors + str(self.scale).encode()
         return f"{base}+{sha256(content).hexdigest()[:8]}"
 
 
@@ -57,11 +58,12 @@ def merged_weights(
 
 
 def save_adapter(adapter: Adapter, folder: Path) -> None:
-    """Write the factors as half floats; the scale belongs into the manifest."""
+    """Write the factors, and a manifest that says the scale until the head's own replaces it."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: np.ascontiguousarray(factor) for name, factor in adapter.factors.items()}, folder / FILE)
+    (folder / "manifest.json").write_text(json.dumps({"adapter": {"scale": adapter.scale}}), encoding="utf-8")
 
 
 def load_adapter(folder: Path) -> Adapter | None:

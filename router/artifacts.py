@@ -97,7 +97,7 @@ def load_head(folder: Path, *, encoder: str) -> tuple[BlendHead, Manifest]:
 
 def parameters(head: BlendHead) -> dict[str, Any]:
     """Return the hyper-parameters of a head, as its constructor takes them."""
-    return {name: getattr(head, name) for name in ("C", "words", "balance", "share", "closeness")}
+    return {name: getattr(head, name) for name in ("C", "words", "balance", "share", "closeness", "doubt")}
 
 
 def _arrays(head: BlendHead) -> dict[str, NDArray[Any]]:

@@ -2,8 +2,9 @@
 
     vector, text ── LinearHead ──> P(class)  ┐ average over domains ── temperature ──> probabilities
     vector ──────── Memory ──────> votes     ┘
-                                   closeness ┐ sum ── rank among texts of known domains ──> familiarity
-                    LinearHead ──> P(none)   ┘
+                                   closeness ┐
+                    LinearHead ──> P(none)   ├ sum ── rank among texts of known domains ──> familiarity
+                                highest P ───┘
 
 The two halves err differently: the regression draws broad borders and reads words, the neighbours know the odd corners.
 """
@@ -53,7 +54,9 @@ class BlendHead:
     Args:
         C, words, balance: of the regression (`LinearHead`).
         share: weight of the regression in the average; the rest is the neighbours'.
-        closeness: weight of a cosine against a log-odds in the evidence.
+        closeness, doubt: weights of the mean cosine and of the log of the highest average, against the log-odds of
+            belonging anywhere, in the evidence. The odds alone tell apart what looks like our examples of out of
+            scope; whole domains that were never seen are told by the other two.
     """
 
     def __init__(
@@ -63,13 +66,15 @@ class BlendHead:
         words: float = 2.0,
         balance: float = 0.5,
         share: float = 0.5,
-        closeness: float = 3.0,
+        closeness: float = 25.0,
+        doubt: float = 2.0,
     ) -> None:
         self.C = C
         self.words = words
         self.balance = balance
         self.share = share
         self.closeness = closeness
+        self.doubt = doubt
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -113,7 +118,9 @@ class BlendHead:
             none = np.clip(linear[:, classes.index(OUT_OF_SCOPE)], 1e-6, 1 - 1e-6)
             odds = np.log(1 - none) - np.log(none)
         both = (head.share * linear + (1 - head.share) * near.votes)[:, inside]
-        return Blend(both / both.sum(axis=1, keepdims=True), odds + head.closeness * near.closeness)
+        averages = both / both.sum(axis=1, keepdims=True)
+        sure = np.log(averages.max(axis=1))
+        return Blend(averages, odds + head.closeness * near.closeness + head.doubt * sure)
 
     def judge(self, vectors: Vectors, texts: Sequence[str]) -> Judgement:
         """Return calibrated probabilities and familiarity."""

@@ -18,7 +18,6 @@ from router.config import EncoderConfig, RoutingConfig
 from router.conversation import window
 from router.encoder import Encoder, Vectors
 from router.taxonomy import Taxonomy, default_taxonomy
-from router.training.finetune import adapted_encoder
 from router.training.prompts import Prompt, of_split, out_of_scope, read_prompts
 
 CALIBRATION_BINS = 15
@@ -63,12 +62,16 @@ def evaluate_head(
         ConfigError: no rows of that split, or an artifact that does not fit the encoder.
     """
     encoder = encoder or Encoder(EncoderConfig(threads=2))
-    name, adapter = encoder.name, load_adapter(artifact)
-    if adapter is not None:
-        name, encoder = adapter.encoder_name(name), adapted_encoder(encoder.config, adapter)
-    head, _ = load_head(artifact, encoder=name)
+    if load_adapter(artifact) is not None:
+        encoder = adapted(encoder, artifact)
+    head, _ = load_head(artifact, encoder=encoder.name)
     rows = read_prompts(prompts, text_column=text_column, label_column=label_column)
     return measure(head, encoder, of_split(rows, split), out_of_scope(rows, split))
+
+
+def adapted(encoder: Encoder, artifact: Path) -> Encoder:
+    """Return the same encoder with the artifact's adapter merged into it."""
+    return Encoder(encoder.config.model_copy(update={"adapter": str(artifact)}))
 
 
 def measure(head: Head, encoder: Encoder, known: Sequence[Prompt], strays: Sequence[Prompt]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router.adapters import Adapter, merged_weights
+from router.adapters import Adapter
 from router.classifiers.linear import balanced
 from router.config import EncoderConfig
-from router.encoder import Embed, Encoder, Vectors, model_folder
+from router.encoder import model_folder
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,7 @@ class Tuning:
         temperature: of the cosine classifier.
         contrast, pull: weights of the contrastive term and of the distance to the untuned vectors.
         longest: tokens of a text that are read.
+        most: texts that are learned from; of more, an even sample.
     """
 
     layers: int = 3
@@ -52,6 +53,7 @@ class Tuning:
     contrast: float = 0.3
     pull: float = 1.0
     longest: int = 160
+    most: int = 12_000
     seed: int = 0
 
 
@@ -87,6 +89,8 @@ def tune_encoder(
     torch.manual_seed(tuning.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bert, tokenizer = model[0].auto_model.to(device), model.tokenizer
+    chosen = np.random.default_rng(tuning.seed).permutation(len(texts))[: tuning.most]
+    texts, labels, sources = ([column[place] for place in chosen] for column in (texts, labels, sources))
     classes = sorted(set(labels))
     states = list(_lower_states(bert, tokenizer, texts, tuning))
     kept = Kept(
@@ -100,29 +104,6 @@ def tune_encoder(
         factors = {name: factor for layer in tuned for name, factor in layer.factors().items()}
     bert.to("cpu")
     return Adapter(factors, tuning.scale)
-
-
-def adapted_encoder(config: EncoderConfig, adapter: Adapter) -> Encoder:
-    """Return an encoder with the adapter merged into it, for training and measuring."""
-    return Encoder(config, load=lambda chosen: adapted_embed(chosen, adapter))
-
-
-def adapted_embed(config: EncoderConfig, adapter: Adapter) -> Embed:
-    """Return a function that embeds texts with the configured encoder and the adapter merged into it."""
-    import torch
-
-    model = load_model(config)
-    bert = model[0].auto_model
-    changed = {name.removesuffix(".lora_A") for name in adapter.factors if name.endswith(".lora_A")}
-    weights = {name: value.numpy() for name, value in bert.state_dict().items() if name in changed}
-    merged = merged_weights(weights, adapter.factors, adapter.scale)
-    bert.load_state_dict({name: torch.tensor(value) for name, value in merged.items()}, strict=False)
-
-    def embed(texts: Sequence[str]) -> Vectors:
-        found = model.encode(list(texts), batch_size=config.max_batch, normalize_embeddings=True)
-        return np.asarray(found, dtype=np.float32)
-
-    return embed
 
 
 def load_model(config: EncoderConfig) -> Any:

@@ -15,14 +15,14 @@ import numpy as np
 from experts.errors import ConfigError
 from experts.types import Domain
 from router.adapters import FILE as ADAPTER_FILE
-from router.adapters import Adapter, save_adapter
+from router.adapters import save_adapter
 from router.artifacts import Manifest, parameters, save_head
 from router.classifiers.blend import Blend, BlendHead
 from router.config import EncoderConfig
 from router.encoder import Encoder, Vectors
 from router.taxonomy import OUT_OF_SCOPE
-from router.training.evaluate import embed, figures, judged, read
-from router.training.finetune import adapted_encoder, load_model, tune_encoder
+from router.training.evaluate import adapted, embed, figures, judged, read
+from router.training.finetune import load_model, tune_encoder
 from router.training.own import SOURCE, for_labels, own_prompts
 from router.training.prompts import Prompt, of_split, out_of_scope, read_prompts
 
@@ -38,7 +38,6 @@ class Candidate:
 
     head: BlendHead
     encoder: str
-    adapter: Adapter | None
     figures: dict[str, Any]
 
     @property
@@ -92,12 +91,10 @@ def train_head(
     encoder = encoder or Encoder(EncoderConfig(threads=2))
     rows = read_prompts(prompts, text_column=text_column, label_column=label_column)
     train, dev = splits(rows, own=own)
-    found = candidate(encoder, rows, train, dev)
-    tuning: dict[str, Any] = {}
+    (out / ADAPTER_FILE).unlink(missing_ok=True)
+    found, about = candidate(encoder, rows, train, dev), {}
     if finetune:
-        tuned = candidate(encoder, rows, train, dev, tuned_adapter(encoder.config, train))
-        tuning = {"frozen": found.verdict, "tuned": tuned.verdict}
-        found = max(found, tuned, key=lambda each: each.verdict)
+        found, about = tuned_or_not(encoder, found, out, rows, train, dev)
     manifest = Manifest(
         encoder=found.encoder,
         dimension=found.head.linear_.coef_.shape[1],
@@ -106,35 +103,40 @@ def train_head(
         parameters=parameters(found.head),
         figures=found.figures,
         command=command,
-        adapter={"scale": found.adapter.scale, **tuning} if found.adapter else tuning,
+        adapter=about,
     )
-    (out / ADAPTER_FILE).unlink(missing_ok=True)
     save_head(found.head, manifest, out)
-    if found.adapter is not None:
-        save_adapter(found.adapter, out)
     return manifest
 
 
-def candidate(
+def candidate(encoder: Encoder, rows: Sequence[Prompt], train: Sequence[Prompt], dev: Sequence[Prompt]) -> Candidate:
+    """Return a head fitted on the encoder's vectors, with its figures."""
+    known = _encoded(encoder, dev)
+    head = fit_head(_encoded(encoder, train), known)
+    return Candidate(head, encoder.name, all_figures(head, encoder, rows, known))
+
+
+def tuned_or_not(
     encoder: Encoder,
+    frozen: Candidate,
+    out: Path,
     rows: Sequence[Prompt],
     train: Sequence[Prompt],
     dev: Sequence[Prompt],
-    adapter: Adapter | None = None,
-) -> Candidate:
-    """Return a head fitted on the encoder's vectors, or on those of the adapted encoder, with its figures."""
-    name = encoder.name
-    if adapter is not None:
-        encoder, name = adapted_encoder(encoder.config, adapter), adapter.encoder_name(name)
-    known = _encoded(encoder, dev)
-    head = fit_head(_encoded(encoder, train), known)
-    return Candidate(head, name, adapter, all_figures(head, encoder, rows, known))
+) -> tuple[Candidate, dict[str, Any]]:
+    """Tune the encoder, and return whichever head is better with what the manifest says about it.
 
-
-def tuned_adapter(config: EncoderConfig, train: Sequence[Prompt]) -> Adapter:
-    """Return what tuning the encoder on the prompts learns."""
+    The adapter is kept in `out` where the tuned head is.
+    """
     sources = [prompt.source.partition(":")[0] for prompt in train]
-    return tune_encoder(load_model(config), read(train), [prompt.domain for prompt in train], sources)
+    adapter = tune_encoder(load_model(encoder.config), read(train), [prompt.domain for prompt in train], sources)
+    save_adapter(adapter, out)
+    tuned = candidate(adapted(encoder, out), rows, train, dev)
+    about = {"frozen": frozen.verdict, "tuned": tuned.verdict}
+    if tuned.verdict > frozen.verdict:
+        return tuned, {"scale": adapter.scale, **about}
+    (out / ADAPTER_FILE).unlink()
+    return frozen, about
 
 
 def splits(rows: Sequence[Prompt], *, own: bool) -> tuple[list[Prompt], list[Prompt]]:

@@ -43,9 +43,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_hyper_parameters_are_stored_as_given() -> None:
-    head = BlendHead(C=2.5, words=1.0, balance=0.0, share=0.3, closeness=1.5)
+    head = BlendHead(C=2.5, words=1.0, balance=0.0, share=0.3, closeness=1.5, doubt=0.0)
 
-    assert parameters(head) == {"C": 2.5, "words": 1.0, "balance": 0.0, "share": 0.3, "closeness": 1.5}
+    assert parameters(head) == {"C": 2.5, "words": 1.0, "balance": 0.0, "share": 0.3, "closeness": 1.5, "doubt": 0.0}
 
 
 def test_use_before_fit_is_an_error() -> None:
