@@ -92,15 +92,17 @@ async def _accounted(
     chunks: AsyncGenerator[dict[str, Any], None], exchange: Exchange
 ) -> AsyncGenerator[dict[str, Any], None]:
     words: list[str] = []
+    text = ""
     try:
         async for chunk in chunks:
             if exchange.judged:
                 words.append(visible_text(chunk))
             yield chunk
+        text = "".join(words)
     finally:
         await chunks.aclose()
         await exchange.answering.stream.aclose()
-        account(exchange, "".join(words))
+        account(exchange, text)
 
 
 def visible_text(chunk: Mapping[str, Any]) -> str:
@@ -110,7 +112,7 @@ def visible_text(chunk: Mapping[str, Any]) -> str:
 
 
 def account(exchange: Exchange, text: str) -> None:
-    """Count an answer, note who gave it, and add that to the request's log line; `text` is judged where wanted."""
+    """Count an answer, and add to the request's log line who gave it; `text` is all of it, or empty when it was cut."""
     report, services, told = exchange.answering.stream.report, exchange.services, exchange.told
     services.metrics.answered(report)
     told["answered_by"] = report.answered_by

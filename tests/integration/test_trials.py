@@ -160,6 +160,26 @@ async def test_a_judge_marks_answers_beside_the_request_and_the_router_learns() 
     assert 'consilium_judgements_total{outcome="learned"} 2.0' in metrics
 
 
+async def test_half_an_answer_is_not_judged() -> None:
+    math = FakeExpert(reply=lambda _: "one two three four five six seven eight", word_delay=0.1)
+    law, judge = FakeExpert(), FakeExpert(reply=lambda _: "0")
+    learning = {"judge": {"expert": "judge", "share": 1.0}}
+    async with serving(math, law, judge):
+        records = [*pool(math, law), expert_record("judge", judge, routed=False)]
+        async with gateway_over(records, settings=settings(), routing={"learning": learning}) as client:
+            async with client.stream("POST", "/v1/chat/completions", json=ask(stream=True)) as response:
+                async for line in response.aiter_lines():
+                    if "one" in line:
+                        break
+            for _ in range(100):
+                if math.aborted:
+                    break
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
+
+    assert (1, 0) == (math.aborted, len(judge.requests))
+
+
 async def test_a_busy_judge_is_left_alone_and_a_broken_one_teaches_nothing() -> None:
     math, law = FakeExpert(), FakeExpert()
     slow = FakeExpert(reply=lambda _: "I think it is a fine answer", first_token_delay=0.5)
