@@ -61,6 +61,21 @@ async def test_simultaneous_callers_share_a_batch() -> None:
         assert (encoder.facts.batches, encoder.facts.encoded) == (1, 8)
 
 
+async def test_texts_that_come_while_the_model_works_are_its_next_batch() -> None:
+    model = Model()
+    model.go.clear()
+    async with Encoder(load=model.load) as encoder:
+        first = asyncio.create_task(encoder.encode(["first"]))
+        while not model.batches:
+            await asyncio.sleep(0.001)
+        later = [asyncio.create_task(encoder.encode([f"later {n}"])) for n in range(3)]
+        await asyncio.sleep(0)
+        model.go.set()
+        await asyncio.gather(first, *later)
+
+    assert model.batches == [["first"], ["later 0", "later 1", "later 2"]]
+
+
 async def test_the_same_text_is_encoded_once_for_everybody() -> None:
     model = Model()
     async with Encoder(load=model.load) as encoder:
