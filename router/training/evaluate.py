@@ -21,9 +21,10 @@ from router.taxonomy import Taxonomy, default_taxonomy
 from router.training.prompts import Prompt, of_split, out_of_scope, read_prompts
 
 CALIBRATION_BINS = 15
-DOUBT = RoutingConfig().fallback_confidence
-STRANGE = DOUBT / 3
-"""Confidence and familiarity below which a prompt falls back, as routing does by default."""
+DOUBT = 0.5
+"""Confidence below which the expert of the most probable domain is likelier wrong than right."""
+STRANGE = RoutingConfig().fallback_confidence / 3
+"""Familiarity below which a prompt falls back, as routing does by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,11 @@ def evaluate_head(
     label_column: str = "domain",
     encoder: Encoder | None = None,
 ) -> dict[str, Any]:
-    """Return `n, accuracy, macro_f1, ece, out_of_scope_auroc, routed_rightly, by_source` of a fitted head on one split.
+    """Return the figures of a fitted head on one split, and the confusion of its domains.
 
-    Labels may be coarser than the head's domains: a group's name stands for its domains. Without `encoder`
-    the default one is loaded.
+    Figures are `n, accuracy, macro_f1, ece, out_of_scope_auroc, routed_rightly, by_source, confusion`. Labels may be
+    coarser than the head's domains: a group's name stands for its domains. Without `encoder` the default one is
+    loaded.
 
     Raises:
         ConfigError: no rows of that split, or an artifact that does not fit the encoder.
@@ -78,7 +80,8 @@ def measure(head: Head, encoder: Encoder, known: Sequence[Prompt], strays: Seque
     """Return the figures of a head on prompts of known domains, against out-of-scope ones where there are any."""
     labels = sorted({prompt.domain for prompt in known})
     strange = judged(head, embed(encoder, strays), strays, labels) if strays else None
-    return figures(judged(head, embed(encoder, known), known, labels), strange)
+    found = judged(head, embed(encoder, known), known, labels)
+    return {**figures(found, strange), "confusion": confusion(found)}
 
 
 def judged(head: Head, vectors: Vectors, prompts: Sequence[Prompt], labels: Sequence[Domain]) -> Judged:
@@ -104,6 +107,15 @@ def figures(known: Judged, strange: Judged | None = None) -> dict[str, Any]:
         "routed_rightly": routed_rightly(known, right, strange),
         "by_source": _by_source([prompt.source for prompt in known.prompts], right),
     }
+
+
+def confusion(known: Judged) -> dict[str, Any]:
+    """Return `labels`, and `counts`: a row a true label, a column what it was taken for, both in their order."""
+    true = np.array([prompt.domain for prompt in known.prompts])
+    predicted = known.names[known.probabilities.argmax(axis=1)]
+    labels = sorted({*true.tolist(), *predicted.tolist()})
+    counts = [[int(((true == row) & (predicted == column)).sum()) for column in labels] for row in labels]
+    return {"labels": labels, "counts": counts}
 
 
 def _by_source(sources: Sequence[str], right: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
@@ -165,9 +177,9 @@ def out_of_scope_auroc(known: Judged, strange: Judged) -> float:
 def routed_rightly(known: Judged, right: NDArray[np.bool_], strange: Judged | None) -> float:
     """Return the share of prompts that reach the expert of their domain, or the fallback where that is better.
 
-    A prompt falls back when its confidence or its familiarity is below what the default settings ask for. A prompt of
-    a known domain is routed rightly when its domain was found, or it fell back and would have gone wrong; an
-    out-of-scope prompt when it fell back.
+    A prompt falls back when its confidence is below `DOUBT` or its familiarity below `STRANGE`. A prompt of a known
+    domain is routed rightly when its domain was found and it did not fall back, or when it fell back and would have
+    gone wrong; an out-of-scope prompt when it fell back.
     """
     good = right != known.falls_back
     if strange is not None:

@@ -55,7 +55,10 @@ def test_a_head_is_trained_kept_and_measured(table: Path, tmp_path: Path, encode
     assert figures["accuracy"] > 0.95
     assert figures["out_of_scope_auroc"] > 0.9
     assert figures["ece"] == pytest.approx(manifest.figures["dev"]["ece"], abs=1e-5)
-    assert set(figures) == {"n", "accuracy", "macro_f1", "ece", "out_of_scope_auroc", "routed_rightly", "by_source"}
+    assert ["biology", "law", "math"] == figures["confusion"]["labels"]
+    assert figures["n"] == sum(sum(row) for row in figures["confusion"]["counts"])
+    named = {"n", "accuracy", "macro_f1", "ece", "out_of_scope_auroc", "routed_rightly", "by_source", "confusion"}
+    assert named == set(figures)
 
 
 def test_a_split_that_is_absent_is_an_error_that_names_the_others(
