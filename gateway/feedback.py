@@ -186,7 +186,7 @@ class Feedback:
             log.warning("what a judge said could not be kept", extra=facts(error=str(error)))
             return
         if found:
-            self._metrics.judgements.labels(COUNTED if lesson is None else LEARNED).inc(len(found))
+            self._metrics.judgements.labels(outcome_of(lesson)).inc(len(found))
 
 
 def answerers(decision: RoutingDecision) -> list[ExpertName]:

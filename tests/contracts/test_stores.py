@@ -157,10 +157,10 @@ async def test_watchers_end_when_the_store_is_closed(store: Store) -> None:
 
 
 async def test_a_closed_store_refuses_to_write(store: Store) -> None:
-    assert not store.closed
+    before = store.closed
     await store.aclose()
 
-    assert store.closed
+    assert (False, True) == (before, store.closed)
     with pytest.raises(StoreError):
         await store.put("a", {})
 
