@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from gateway.app import create_app
 from gateway.cli.server import Server, listening_socket, running
@@ -18,6 +19,8 @@ from gateway.settings import Settings
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.expert import FakeExpert, serving
 
+hypothesis_settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+hypothesis_settings.load_profile("patient")
 os.environ.setdefault("CONSILIUM_STORE", ":memory:")  # what tests teach is not for this machine's gateway
 
 

@@ -3,6 +3,7 @@
     measured    (correct + SHRINKAGE * level) / (count + SHRINKAGE), level = the expert's accuracy overall
     declared    a little above what others were measured at in the domain, the first domain most
     neither     well below; the default expert in between, as a generalist
+    elsewhere   whoever is ahead of the others where it was measured is expected to be by half as much here
 
 What feedback has taught since is added on top, as log odds (router.learning).
 
@@ -30,6 +31,8 @@ DECLARED_GAIN = 0.2
 DECLARED_STEP = 0.02
 GENERALIST_GAIN = 0.0
 UNDECLARED_GAIN = -0.15
+TRANSFER = 0.5
+"""Part of an expert's lead in the domains it was measured in that is expected in the others."""
 TOLD = 0.005
 
 
@@ -54,6 +57,7 @@ class SkillTable:
         self._places: dict[ExpertName, dict[Domain, int]] = {}
         self._means: dict[ExpertName, float] = {}
         self._tops: dict[Domain, float] = {}
+        self._leads: dict[ExpertName, float] = {}
         self._reasons: dict[tuple[ExpertName, Domain], str] = {}
         self._grids: dict[tuple[Domain, ...], NDArray[np.float64]] = {}
 
@@ -119,10 +123,22 @@ class SkillTable:
         return self._tops[domain]
 
     def _prior(self, profile: SkillProfile, domain: Domain) -> float:
+        return min(1.0, max(0.0, self._level(domain) + self._gain(profile, domain) + TRANSFER * self._lead(profile)))
+
+    def _level(self, domain: Domain) -> float:
+        """Return the mean accuracy of those that were measured in the domain."""
         if domain not in self._levels:
             found = [skill for each in self._profiles if (skill := self.measured(each, domain))]
             self._levels[domain] = fmean(skill.accuracy for skill in found) if found else USUAL_LEVEL
-        return min(1.0, max(0.0, self._levels[domain] + self._gain(profile, domain)))
+        return self._levels[domain]
+
+    def _lead(self, profile: SkillProfile) -> float:
+        """Return how far the expert is ahead of the others where it was measured; 0 where it never was."""
+        if profile.expert not in self._leads:
+            skills = profile.measured.items()
+            ahead = sum(skill.count * (skill.accuracy - self._level(domain)) for domain, skill in skills)
+            self._leads[profile.expert] = ahead / (sum(skill.count for _, skill in skills) + SHRINKAGE)
+        return self._leads[profile.expert]
 
     def _gain(self, profile: SkillProfile, domain: Domain) -> float:
         place = self._place(profile, domain)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.profile import Price, Skill, SkillProfile
+from gateway.opinions import MeanExperts
 from router import Router, RoutingConfig
 from router.encoder import Encoder
 from router.policies.base import PolicyContext
@@ -26,7 +27,7 @@ from router.policies.cascade import CascadePolicy
 from router.policies.profile import ProfilePolicy
 from router.policies.selection import how_many, needs, threshold_for
 from router.training.outcomes import Outcomes, read_outcomes
-from router.types import DomainScores, Objective, Query
+from router.types import Assignment, CandidateScore, DomainScores, Objective, Query, RoutingDecision
 from tests.bench.routing_tables import TABLES, read_pools
 
 SLIDER = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3, 0.0)
@@ -121,6 +122,18 @@ def mean_numbers(world: World) -> Iterator[str]:
         top_p = 1 - threshold_for(recent, target)
         taken = np.array([how_many(each, 5, top_p) for each in dev])
         yield f"  target {target:.2f}: {taken.mean():.3f} on dev; {dict(sorted(Counter(taken.tolist()).items()))}"
+        yield f"    set anew as requests come: {online(target, dev):.3f}"
+
+
+def online(target: float, shares: Sequence[Sequence[float]]) -> float:
+    """Return the mean number of experts as the gateway keeps it, from the first request on."""
+    mean, taken = MeanExperts(target, 5), []
+    for row in shares:
+        query = mean.limited(replace(asked(""), max_experts=5))
+        taken.append(how_many(row, query.max_experts, query.top_p))
+        candidates = tuple(CandidateScore("", 0.0, None, False, "", share=share) for share in row)
+        mean.decided(RoutingDecision((Assignment("", 1.0),), "profile", 1.0, candidates=candidates))
+    return float(np.mean(taken))
 
 
 def cascades(world: World) -> Iterator[str]:
@@ -141,18 +154,19 @@ def cascades(world: World) -> Iterator[str]:
         strong = np.nanmean(np.array(alone), axis=0)
         many = np.mean([bool(plan.stages) for plan in plans])
         yield (
-            f"  check errs in {error:.1f}: {np.mean(right):.3f} right against {strong[0]:.3f} of the strong expert alone, "
-            f"at {np.nanmean(cost) / strong[1]:.2f} of its cost; {many:.2f} of the questions in a cascade"
+            f"  check errs in {error:.1f}: {np.mean(right):.3f} right against {strong[0]:.3f} of the strong expert "
+            f"alone, at {np.nanmean(cost) / strong[1]:.2f} of its cost; {many:.2f} of the questions in a cascade"
         )
 
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    data = parser.parse_args().data
-    pools = read_pools(data)
+    parser.add_argument("--pools", default="mixed7,zeroeval_mixed8", help="where experts differ in price")
+    options = parser.parse_args()
+    data, pools = options.data, read_pools(options.data)
     async with Encoder() as encoder:
-        for name in ("mixed7", "zeroeval_mixed8"):
+        for name in filter(None, options.pools.split(",")):
             found = await world(data, name, pools[name], encoder)
             print(f"{name}, {len(found.dev)} questions", *slider(found), sep="\n", flush=True)
             print("cascades", *cascades(found), sep="\n", flush=True)

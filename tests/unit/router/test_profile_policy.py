@@ -76,6 +76,16 @@ def test_measured_skill_overrides_what_is_declared() -> None:
     }
 
 
+def test_whoever_leads_where_it_was_measured_leads_a_little_where_nobody_was() -> None:
+    strong = SkillProfile("strong", measured={"school": Skill(0.9, 300)})
+    weak = SkillProfile("weak", measured={"school": Skill(0.5, 300)})
+
+    decision = decide({"math": 1.0}, weak, strong)
+
+    assert chosen(decision) == ["strong"]
+    assert [0.697, 0.503] == [round(candidate.score, 3) for candidate in decision.candidates]
+
+
 def test_a_few_measured_answers_are_shrunk_toward_the_experts_own_level() -> None:
     lucky = SkillProfile("lucky", measured={"math": Skill(1.0, 2), "law": Skill(0.4, 400)})
     proven = SkillProfile("proven", measured={"math": Skill(0.8, 400), "law": Skill(0.8, 400)})
