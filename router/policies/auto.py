@@ -5,12 +5,14 @@
              + how hard the question is for everybody
 
 A member's lead is how far it puts an expert ahead of or behind the pool on this question, beyond the expert's mean.
-Weights are non-negative least squares on cross-fitted leads (stacked regressions, Breiman 1996), so that they shrink
-what does not hold up on unseen questions: from leaf (neighbours) to group (category) to the mean over all.
+Weights are non-negative least squares on cross-fitted leads (stacked regressions, Breiman 1996), drawn toward usual
+weights that trust the category most: what does not hold up on unseen questions shrinks, from leaf (neighbours, linear)
+to group (category) to the mean over all.
 
 Two cautions are learned from the same cross-fitted estimates. `handicap_`: another expert must lead the best single
-one by that much; where no switching at all pays by one standard error, leads shrink until the best single expert
-always answers. `strange_`: the less a question resembles any training question, the less the leads count.
+one by that much, where holding back is better by two standard errors; where switching does not pay at all, leads
+shrink until the best single expert always answers. `strange_`: the less a question resembles any training question, the
+less the leads count.
 """
 
 from __future__ import annotations
@@ -31,9 +33,12 @@ from router.policies.smoothing import BLOCK, Floats
 
 CONTENDING = 0.12
 """How far below the best single expert one may be and still count when weights are fitted."""
-CONVINCING = 0.5
-"""Standard errors that the gain of switching must be worth before anybody but the best single expert answers."""
-HANDICAPS = (0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05)
+CONVINCING = 2.0
+"""Standard errors by which holding back must be better before it is done."""
+HANDICAPS = (0.01, 0.02, 0.03, 0.05)
+USUAL_WEIGHTS = {"category": 0.35, "categories": 0.35, "linear": 0.25, "neighbours": 0.2, "clusters": 0.1}
+PULL, PULLING = 1.0, 4000
+"""Pull of the usual weights, as a share of what so many questions say."""
 SHRINKS = (0.5, 0.25, 0.1, 0.0)
 NEIGHBOURS = 5
 STRANGE = (0.5, 5.0)
@@ -92,7 +97,10 @@ class Stacked:
         """Return a weight of each member, fitted on the experts that come into question."""
         contenders = means >= means.max() - CONTENDING
         columns = leads[:, :, contenders].reshape(len(leads), -1).T
-        weights, _ = nnls(columns, truth[:, contenders].ravel())
+        usual = np.array([USUAL_WEIGHTS.get(name, 1 / len(self.members)) for name in self.members])
+        pull = np.sqrt(PULL * max(1.0, PULLING / len(truth)) * (columns**2).sum(axis=0))
+        targets = np.concatenate([truth[:, contenders].ravel(), pull * usual])
+        weights, _ = nnls(np.vstack([columns, np.diag(pull)]), targets)
         return np.asarray(weights)
 
     def _learn_strangeness(self, lesson: Lesson) -> None:
@@ -103,10 +111,12 @@ class Stacked:
     def _learn_caution(self, estimates: Floats, means: Floats, scores: Floats) -> None:
         self.best_ = int(self.means_.argmax())
         self.shrink_, self.handicap_ = 1.0, 0.0
-        found = {value: switching(estimates, scores, self.best_, value) for value in HANDICAPS}
-        best = max(found, key=lambda value: found[value].mean())
-        if found[best].mean() > CONVINCING * standard_error(found[best]):
-            self.handicap_ = best
+        gains = switching(estimates, scores, self.best_, 0.0)
+        for handicap in HANDICAPS:
+            held = switching(estimates, scores, self.best_, handicap)
+            if (held - gains).mean() > CONVINCING * standard_error(held - gains):
+                self.handicap_, gains = handicap, held
+        if gains.mean() > 0:
             return
         leads = estimates - means
         cautious = [part for part in SHRINKS if _harmless(self.means_ + part * leads, scores, self.best_)]
@@ -119,7 +129,6 @@ def usual_members() -> dict[str, Estimator]:
         "category": CategoryTable(certain=True),
         "categories": CategoryTable(certain=False),
         "linear": Linear(),
-        "smooth": Linear(penalties=(900.0,)),
         "neighbours": NearestNeighbours(),
         "clusters": Clusters(),
     }
