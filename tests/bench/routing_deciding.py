@@ -52,13 +52,13 @@ async def world(data: Path, pool: str, experts: Sequence[str], encoder: Encoder)
     outcomes = read_outcomes(
         [folder / "questions.parquet"], [folder / "outcomes.parquet"], [data / "models.csv"], experts
     )
-    outcomes = outcomes.where(~np.isnan(outcomes.scores).any(axis=1))
-    train, dev = (outcomes.where(outcomes.splits == split) for split in ("train", "dev"))
+    outcomes = outcomes.where(np.asarray(~np.isnan(outcomes.scores).any(axis=1)))
+    train, dev = (outcomes.where(np.isin(outcomes.splits, [split])) for split in ("train", "dev"))
     profiles = tuple(profile(train, place) for place in range(len(train.experts)))
     router = await Router.create(RoutingConfig(classifier="linear", max_experts=5), profiles, encoder=encoder)
     few = train.where(np.arange(0, len(train), max(1, len(train) // 1000)))
-    read = [[await router.classifier.classify(asked(text)) for text in side.texts] for side in (few, dev)]
-    return World(profiles, router.context, *read, dev)
+    known, new = [[await router.classifier.classify(asked(text)) for text in side.texts] for side in (few, dev)]
+    return World(profiles, router.context, known, new, dev)
 
 
 def asked(text: str) -> Query:
