@@ -63,7 +63,7 @@ def show_runtimes(python: Path, threads: int, repeats: int) -> None:
     columns = (
         "runtime",
         "start s",
-        "60 tokens ms (least)",
+        "60 tokens ms (cpu)",
         "200 tokens",
         "texts/s",
         "MiB",
