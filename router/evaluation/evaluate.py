@@ -17,7 +17,7 @@ from router.evaluation.reference import Reference
 from router.evaluation.rows import Ladder, Row, curve_row, estimate_row, merge, run_row, zero_router_aiq
 from router.evaluation.runs import THOUSAND, Floats, best_by
 from router.evaluation.trial import Trial
-from router.evaluation.voting import vote_rows
+from router.evaluation.voting import vote_rows, vote_rules
 
 
 def evaluate_routing(
@@ -74,8 +74,9 @@ def table(trial: Trial, estimates: Mapping[str, Floats]) -> list[Row]:
         rows.append(merge(run_row(name, run, trial, ladder), estimate_row(guess, trial)))
     oracle_row = merge(run_row("oracle", runs["oracle"], trial, ladder), curve_row(trial.test.scores, trial))
     rows.append(oracle_row)
+    rules = vote_rules(trial)
     for name, guess in named.items():
-        rows += vote_rows(name, guess, trial, ladder)
+        rows += vote_rows(name, guess, trial, ladder, rules)
     return _with_holm(rows)
 
 

@@ -92,6 +92,7 @@ def estimate_row(estimates: Floats, trial: Trial) -> Row:
             for place, name in enumerate(trial.experts)
         },
         "reliability": calibration.reliability(estimates, scores),
+        "fallback_rate": float((chosen == trial.best).mean()),
         "aurc": calibration.area_under_risk_coverage(estimates[rows, chosen], scores[rows, chosen]),
         "any_of_k": {str(k): any_of(scores, estimates, k) for k in (2, 3, 5) if k <= scores.shape[1]},
         **pair_row(estimates, trial),

@@ -13,7 +13,7 @@ best expert's cost that buys its accuracy"
 
 def describe(figures: Figures) -> str:
     """Return everything a reader at a terminal should see of what `evaluate_routing` returned."""
-    parts = [_opening(figures), table(figures["rows"]), _gaps(figures), _controls(figures)]
+    parts = [_opening(figures), table(figures["rows"]), _judged(figures), _controls(figures)]
     parts += [f"! {alarm['text']}" for alarm in figures["alarms"]]
     return "\n\n".join(part for part in (*parts, figures["recommendation"]["text"]) if part)
 
@@ -76,13 +76,28 @@ def _opening(figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def _gaps(figures: Figures) -> str:
-    closed = [row for row in figures["rows"] if row["policy"] == "auto"]
-    if not closed:
+def _judged(figures: Figures) -> str:
+    """Return what is known of `auto` beyond its row; nothing where it was not measured."""
+    row = next((row for row in figures["rows"] if row["policy"] == "auto"), None)
+    if row is None:
         return ""
-    gaps = closed[0]["gap_closed"]
-    told = [f"{share:.0%} of the way to {name}" for name, share in gaps.items() if share is not None]
-    return f"auto closes {', '.join(told)}." if told else ""
+    closed = [f"{share:.0%} of the way to {name}" for name, share in row["gap_closed"].items() if share is not None]
+    any_right = ", ".join(f"{k}: {points(share)}" for k, share in row["any_of_k"].items())
+    lines = [
+        f"auto closes {', '.join(closed)}." if closed else "",
+        f"auto asks {figures['baselines']['best_single']} in {row['fallback_rate']:.0%} of the questions.",
+        f"Any of the experts it thinks best is right: {any_right}." if any_right else "",
+        _strong_calls(row),
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _strong_calls(row: Figures) -> str:
+    if row["pair"] is None or row["apgr"] is None:
+        return ""
+    shares = [f"{share:.0%}" if share is not None else "never" for share in (row["cpt50"], row["cpt80"])]
+    weak, strong = row["pair"]
+    return f"Between {weak} and {strong}: CPT50 {shares[0]}, CPT80 {shares[1]} of calls, APGR {row['apgr']:.3f}."
 
 
 def _controls(figures: Figures) -> str:

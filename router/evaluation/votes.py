@@ -22,6 +22,7 @@ from router.evaluation.runs import Floats, Indices, Run
 
 SILENT = -1
 LEAST_EVIDENCE = 0.05
+CAUTIOUS, SHARP = 0.5, 1.0
 DIVERSITY = 0.1
 """How much accuracy an expert whose successes are quite its own is worth on a panel."""
 ASK_ALL = 1e12
@@ -61,14 +62,14 @@ def luck(scores: Floats, codes: Indices) -> float:
     return same / pairs
 
 
-def vote_weights(estimates: Floats, chance: float) -> Floats:
-    """Return the weight of a vote by an expert that is right with p: the root of log(p / (1 - p)) - log(chance).
+def vote_weights(estimates: Floats, chance: float, sharpness: float = CAUTIOUS) -> Floats:
+    """Return the weight of a vote by an expert that is right with p: (log(p / (1 - p)) - log(chance)) ** sharpness.
 
-    The logarithm alone would be right for experts whose errors were independent; theirs are not, and the square
-    root, which brings the weights closer together, votes better on every balanced pool we measured.
+    SHARP is right for experts whose errors are independent. Theirs are not: among peers CAUTIOUS, which brings the
+    weights closer together, votes better; where many weak experts are asked, SHARP does.
     """
     p = np.clip(estimates, 0.01, 0.99)
-    weights: Floats = np.sqrt(np.maximum(np.log(p / (1 - p)) - np.log(chance), LEAST_EVIDENCE))
+    weights: Floats = np.maximum(np.log(p / (1 - p)) - np.log(chance), LEAST_EVIDENCE) ** sharpness
     return weights
 
 

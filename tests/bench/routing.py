@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from router.conversation import window
 from router.evaluation.runs import Floats
-from router.features import read_features
+from router.features import Features, read_features
 from tests.bench.routing_acceptance import accepted
 from tests.bench.routing_baselines import BASELINES, MEANS, Fold, simple_estimates
 from tests.bench.routing_check import NOT_FROM_TABLES, Check
-from tests.bench.routing_folds import Crossed, cross_validate, summary
+from tests.bench.routing_folds import Crossed, Estimator, cross_validate, summary
 from tests.bench.routing_papers import paper_checks
 from tests.bench.routing_tables import Pool, Remembered, new_encoder, read_pool, read_pools
 
@@ -35,8 +36,33 @@ SIMPLE = (*BASELINES, *MEANS)
 VOTES = ("+vote3", "+vote5", "+voteall")
 
 
-def estimator(encoder: Remembered, simple_only: bool, names: str | list[str]) -> Any:
+class FeatureStore:
+    """What fitted policies read of each question, worked out once for all pools and folds."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+        self._all: Features | None = None
+
+    def of(self, pool: Pool) -> Features:
+        """Return the features of a pool's questions, in their order."""
+        fresh = [place for place, name in enumerate(pool.outcomes.ids) if name not in self._places]
+        if fresh:
+            texts = [window(pool.outcomes.texts[place]) for place in fresh]
+            found = read_features(texts, pool.vectors[fresh])
+            self._places |= {pool.outcomes.ids[place]: len(self._places) + row for row, place in enumerate(fresh)}
+            self._all = found if self._all is None else _joined(self._all, found)
+        assert self._all is not None
+        return self._all.where(np.array([self._places[name] for name in pool.outcomes.ids], dtype=np.intp))
+
+
+def _joined(first: Features, second: Features) -> Features:
+    parts = ("vectors", "words", "shapes")
+    return Features(*(np.concatenate([getattr(first, part), getattr(second, part)]) for part in parts))
+
+
+def estimator(encoder: Remembered, simple_only: bool, names: str | list[str]) -> Estimator:
     """Return the function that fits everything on one side of a fold and estimates the other."""
+    store = FeatureStore()
 
     def estimate(train: Pool, test: Pool, fold: Fold) -> Mapping[str, Floats]:
         found = simple_estimates(fold)
@@ -44,9 +70,8 @@ def estimator(encoder: Remembered, simple_only: bool, names: str | list[str]) ->
             return found
         from router.training.policies import fit_policies
 
-        features = [read_features(list(side.cut), side.vectors) for side in (train, test)]
-        fitted = fit_policies(train.outcomes, encoder=encoder, names=names, features=features[0])  # type: ignore[arg-type]
-        return {**found, **fitted.estimates(features[1])}
+        fitted = fit_policies(train.outcomes, encoder=encoder, names=names, features=store.of(train))  # type: ignore[arg-type]
+        return {**found, **fitted.estimates(store.of(test))}
 
     return estimate
 
@@ -78,15 +103,15 @@ def measure(data: Path, names: list[str], options: argparse.Namespace) -> tuple[
     """Run every pool, print its table and what is asked of it; return all figures and checks."""
     encoder = new_encoder()
     pools, figures, checks, crossings = read_pools(data), {}, [], {}
-    policies = "all" if options.policies == "all" else options.policies.split(",")
+    fits = estimator(encoder, options.simple, "all" if options.policies == "all" else options.policies.split(","))
     for name in names:
         begun = time.perf_counter()
         pool = read_pool(data, name, pools[name], encoder)
-        crossed = cross_validate(pool, estimator(encoder, options.simple, policies))
+        crossed = cross_validate(pool, fits)
         crossings[name] = crossed
         figures[name] = summary(crossed)
         print(f"\n{name}: {len(pool.experts)} experts, {len(pool.outcomes)} questions, "
-              f"{time.perf_counter() - begun:.0f} s\n{table(crossed, figures[name])}")  # fmt: skip
+              f"{time.perf_counter() - begun:.0f} s\n{table(crossed, figures[name])}", flush=True)  # fmt: skip
         found = accepted(name, crossed, figures[name], SIMPLE)
         print("\n".join(check.line() for check in found))
         checks += found

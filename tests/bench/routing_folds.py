@@ -17,7 +17,7 @@ from router.evaluation.intervals import Bootstrap
 from router.evaluation.runs import Floats, Run, best_by
 from router.evaluation.trial import Trial
 from router.evaluation.votes import ASK_ALL, majority, two_then_third, vote_weights, weighted_vote
-from router.evaluation.voting import vote, votes_pay
+from router.evaluation.voting import VoteRule, vote, vote_rules
 from tests.bench.routing_baselines import Fold
 from tests.bench.routing_tables import Pool
 
@@ -76,15 +76,16 @@ def cross_validate(pool: Pool, estimator: Estimator, count: int = FOLDS) -> Cros
         crossed.places.append(np.flatnonzero(test))
         for name, run in trial.baseline_runs().items():
             crossed.runs[name].append(run)
+        rules = vote_rules(trial)
         fold = Fold(
             sides[0].vectors, sides[0].outcomes.scores, trial.train.categories, sides[1].vectors, trial.test.categories
         )
         for name, values in {"best_single": trial.overall(), **estimator(*sides, fold)}.items():
-            _measure(crossed, name, values, trial)
+            _measure(crossed, name, values, trial, rules)
     return crossed
 
 
-def _measure(crossed: Crossed, name: str, values: Floats, trial: Trial) -> None:
+def _measure(crossed: Crossed, name: str, values: Floats, trial: Trial, rules: Mapping[str, VoteRule]) -> None:
     """Add one router's runs on one fold: alone, voting, and along its curve."""
     crossed.estimates[name].append(values)
     alone = trial.choose(best_by(values, trial.expected))
@@ -95,11 +96,9 @@ def _measure(crossed: Crossed, name: str, values: Floats, trial: Trial) -> None:
         return
     for label, run in _votes(values, trial).items():
         crossed.runs[name + label].append(run)
-    for k in (3, 5):
-        pays = votes_pay(trial, k) and k <= len(trial.experts)
-        crossed.refusals[f"{name}+vote{k}"].append(not pays)
-        crossed.runs[f"{name}+vote{k}"].append(vote(values, k, trial) if pays else alone)
-    crossed.runs[f"{name}+voteall"].append(vote(values, len(trial.experts), trial))
+    for size, rule in rules.items():
+        crossed.refusals[f"{name}+vote{size}"].append(not rule.pays)
+        crossed.runs[f"{name}+vote{size}"].append(vote(values, rule, trial) if rule.pays else alone)
 
 
 def _votes(values: Floats, trial: Trial) -> dict[str, Run]:

@@ -50,11 +50,6 @@ class Pool:
         """Return some of the questions."""
         return Pool(self.name, self.outcomes.where(mask), self.vectors[mask])
 
-    @property
-    def cut(self) -> tuple[str, ...]:
-        """The texts as a request's are cut before they are encoded."""
-        return tuple(window(text) for text in self.outcomes.texts)
-
     def of_experts(self, places: Sequence[int]) -> Pool:
         """Return some of the experts, by column."""
         names = [self.experts[place] for place in places]
