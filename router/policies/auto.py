@@ -153,6 +153,7 @@ def switching(estimates: Floats, scores: Floats, best: int, handicap: float) -> 
 
 
 def standard_error(values: Floats) -> float:
+    """Return the standard error of the mean."""
     return float(values.std() / np.sqrt(max(len(values), 1)))
 
 

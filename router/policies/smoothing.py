@@ -123,5 +123,6 @@ def table(posterior: Floats, scores: Floats, shrinkage: float) -> Floats:
 
 
 def softmax(logits: Floats) -> Floats:
+    """Return probabilities, a row each."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
