@@ -12,9 +12,11 @@ Chosen deterministically, best first; the paper's sampling with replacement did 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log
+from math import log
 from operator import attrgetter
 from typing import ClassVar
+
+import numpy as np
 
 from experts.profile import SkillProfile
 from router.policies.base import PolicyContext, Scored, settle
@@ -26,6 +28,8 @@ from router.types import DomainScores, Query, RoutingDecision
 STRANGENESS = 1 / 3
 """Share of `fallback_confidence` below which a familiarity means that the classifier's word counts for nothing."""
 
+new = tuple.__new__
+"""Makes a named tuple in half the time of calling its class, which counts with a hundred candidates."""
 SLIGHTEST = 1e-12
 """No candidate has less weight than this share of the best one's."""
 
@@ -74,13 +78,13 @@ class ProfilePolicy:
     def rank(self, candidates: Sequence[SkillProfile], scores: DomainScores, table: SkillTable) -> list[Scored]:
         """Return the candidates by expected quality, best first; ties go to who was registered first."""
         expected = table.expected(scores.scores)
-        best = max([expected[profile.expert][0] for profile in candidates])
-        least, ranked = log(SLIGHTEST) * self.temperature, []
-        for profile in candidates:
-            quality, domain = expected[profile.expert]
-            weight = exp(max(quality - best, least) / self.temperature)
+        judged = [(profile, *expected[profile.expert]) for profile in candidates]
+        behind = np.array([quality for _, quality, _ in judged])
+        weights = np.exp(np.maximum((behind - behind.max()) / self.temperature, log(SLIGHTEST))).tolist()
+        ranked = []
+        for (profile, quality, domain), weight in zip(judged, weights, strict=True):
             why = "no domain is known" if domain is None else table.reason(profile, domain)
-            ranked.append(Scored(profile, quality, weight, why, quality))
+            ranked.append(new(Scored, (profile, quality, weight, why, quality)))
         ranked.sort(key=attrgetter("score"), reverse=True)
         return ranked
 

@@ -33,11 +33,14 @@ class Arm(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """What holds for all the candidates of a query, `least` being the score of an acceptable one."""
+    """What holds for all the candidates of a query: `least` is the score of an acceptable one, and where the rule
+    is `plain`, neither cost nor time counts.
+    """
 
     cost_quality: float
     least: float
     limited: bool
+    plain: bool
 
 
 def weigh(
@@ -54,7 +57,9 @@ def weigh(
     arms: list[Arm] = []
     over: dict[ExpertName, str] = {}
     economy = context.economy
-    rule = _Rule(balance(query, economy), _least_acceptable(ranked, query, context, bar), query.objective.limited)
+    c = balance(query, economy)
+    plain = c == 1 and economy.latency_weight == 0
+    rule = _Rule(c, _least_acceptable(ranked, query, context, bar), query.objective.limited, plain)
     for scored in ranked:
         arm, reason = _best_arm(scored, query, scores, economy, rule)
         if arm is None:
@@ -94,11 +99,12 @@ def _best_arm(
     load = query.load.get(profile.expert) if query.load else None
     for mode in modes(profile, query.thinking, scores.scores):
         cost = expected_cost(profile, query, economy, mode.longer)
-        latency = expected_latency(profile, load, mode.longer)
+        latency = expected_latency(profile, load, mode.longer) if load or profile.latency_ms is not None else None
         if rule.limited and (why := over_limit(cost, latency, query)):
             reason = reason or why
             continue
-        worth = _worth(scored, mode, cost, latency, query, economy, rule)
+        quality = mode.gain if scored.quality is None else mode.gain + scored.score
+        worth = quality if rule.plain else _worth(scored, quality, cost, latency, query, economy, rule)
         if best is None or worth > best[0]:
             best = (worth, mode, cost, latency)
     if best is None:
@@ -106,12 +112,13 @@ def _best_arm(
     worth, mode, cost, latency = best
     if scored.quality is None:
         return Arm(scored, mode, scored.score, cost, latency, profile.expert, None), None
-    return Arm(scored, mode, worth, cost, latency, profile.expert, min(1.0, scored.quality + mode.gain)), None
+    expected = min(1.0, scored.quality + mode.gain)
+    return tuple.__new__(Arm, (scored, mode, worth, cost, latency, profile.expert, expected)), None
 
 
 def _worth(
     scored: Scored,
-    mode: Mode,
+    quality: float,
     cost: float | None,
     latency: float | None,
     query: Query,
@@ -119,7 +126,6 @@ def _worth(
     rule: _Rule,
 ) -> float:
     """Return the utility of one mode of one expert; of a policy that estimates no quality, the mode's alone."""
-    quality = mode.gain if scored.quality is None else mode.gain + scored.score
     share = cost_share(cost, query, economy) if rule.cost_quality < 1 else 0.0
     worth = utility(quality, share, latency, rule.cost_quality, economy)
     return worth - UNACCEPTABLE if quality < rule.least and scored.quality is not None else worth
