@@ -62,7 +62,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     fitted.save(out)
     Reference.of(train).save(out)
-    console.print(f"Written to {out}; measure it with `consilium router evaluate --artifacts {out} ...`.")
+    console.print(
+        f"Written to {out}; measure it with `consilium router evaluate --artifacts {out} ...`.", soft_wrap=True
+    )
 
 
 def evaluate(

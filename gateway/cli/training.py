@@ -108,7 +108,7 @@ def report_command(
     """Make one HTML file of an evaluation: curves, who is asked for what, confusion, calibration, the ladder."""
     from router.evaluation.report import write_report
 
-    console.print(f"Written to {write_report(folder)}.")
+    console.print(f"Written to {write_report(folder)}.", soft_wrap=True)
 
 
 def show(split: str, figures: dict[str, Any]) -> None:
