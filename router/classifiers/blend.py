@@ -64,7 +64,7 @@ class BlendHead:
         *,
         C: float = 2.0,  # noqa: N803
         words: float = 2.0,
-        balance: float = 0.5,
+        balance: float = 1.0,
         share: float = 0.5,
         closeness: float = 25.0,
         doubt: float = 2.0,
