@@ -13,6 +13,8 @@ WINDOW = 1000
 LEAST = 30
 EVERY = 20
 """Requests after which the threshold is set again."""
+PATIENCE = 200
+"""Requests over which experts that were asked too few or too many are made up for."""
 
 
 class MeanExperts:
@@ -26,6 +28,7 @@ class MeanExperts:
         self._recent = np.zeros((WINDOW, max(0, most - 1)))
         self._seen = 0
         self._top_p = 1.0
+        self._owed = 0.0
 
     def limited(self, query: Query) -> Query:
         """Return the query with as many experts as it should get; one that says `top_p` itself keeps it."""
@@ -43,7 +46,10 @@ class MeanExperts:
         row = self._recent[self._seen % WINDOW]
         row[:] = 0.0
         row[: len(found)] = found
+        taken = round(self.target) if self._seen < LEAST else 1 + int((row > 1 - self._top_p).sum())
+        self._owed = min(PATIENCE / 2, max(-PATIENCE / 2, self._owed + self.target - taken))
         self._seen += 1
         if self._seen == LEAST or self._seen % EVERY == 0:
-            threshold = threshold_for(self._recent[: min(self._seen, WINDOW)], self.target)
+            wanted = max(1.0, self.target + self._owed / PATIENCE)
+            threshold = threshold_for(self._recent[: min(self._seen, WINDOW)], wanted)
             self._top_p = min(1.0, max(1e-6, 1 - threshold))
