@@ -163,3 +163,14 @@ def test_a_leaning_turn_only_bends_the_vector() -> None:
 
     assert blend[0] > 0.9 > blend[1] > 0.0
     assert 1.0 == pytest.approx(float(np.linalg.norm(blend)), abs=1e-6)
+
+
+@pytest.mark.parametrize("before", [1, 4, 10])
+@pytest.mark.parametrize("sure", [0.5, 0.7, 0.9])
+def test_a_topic_change_flips_the_belief_within_two_turns(before: int, sure: float) -> None:
+    old, new = np.array([sure, 1 - sure - 0.05, 0.05]), np.array([1 - sure - 0.05, sure, 0.05])
+    turns = np.stack([old] * before + [new] * 2)
+
+    belief = accumulate(turns, [1.0] * len(turns), 0.4)
+
+    assert belief.argmax() == 1
