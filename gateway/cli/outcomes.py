@@ -91,18 +91,16 @@ def evaluate(
     table = tables.read()
     test = table.of_split(split)
     wanted = fitted.names if names == "all" else list(names)
-    figures = measure_policies(fitted, reference, test, encoder, wanted, experts=tables.experts)
+    console.print(f"Reading {len(test)} questions.")
+    features = fitted.featurize(test.texts, encoder)
+    console.print(f"Measuring {', '.join(wanted)}.")
+    figures = measure_policies(fitted, reference, test, features, wanted, experts=tables.experts)
     seen = training_rows(table, reference) if controls else None
     if seen is not None:
-        judged = "auto" if "auto" in wanted else wanted[0]
-        pool = pool_of(fitted, test, tables.experts)
+        judged, pool = "auto" if "auto" in wanted else wanted[0], pool_of(fitted, test, tables.experts)
+        console.print(f"Control: {judged} on shuffled outcomes.")
         figures["controls"][f"shuffled_{judged}"] = shuffled_control(
-            lambda shuffled: fit_policies(shuffled, encoder=encoder, names=[judged], progress=console.print),
-            seen,
-            test,
-            encoder,
-            judged,
-            pool,
+            lambda rows: fit_policies(rows, encoder=encoder, names=[judged]), seen, test, features, judged, pool
         )
     console.print(describe(figures), highlight=False, markup=False, soft_wrap=True)
     return figures

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from experts.errors import ConfigError
 from experts.types import ExpertName
-from router.encoder import Encoder
 from router.evaluation.controls import gain_control, shuffled
 from router.evaluation.evaluate import evaluate_routing
 from router.evaluation.reference import Reference
@@ -25,13 +24,11 @@ class Fitted(Protocol):
 
     experts: tuple[ExpertName, ...]
 
-    def featurize(self, texts: Sequence[str], encoder: Encoder) -> Any:
-        """Return what the policies read of texts."""
-
     def estimates(self, features: Any, names: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
         """Return policy -> probability that each expert is right."""
 
 
+CONTROL_QUESTIONS = 2000
 Refit = Callable[[Outcomes], Fitted]
 """Fits the same policies on other outcomes."""
 
@@ -40,19 +37,21 @@ def measure_policies(
     fitted: Fitted,
     reference: Reference,
     test: Outcomes,
-    encoder: Encoder,
+    features: Any,
     names: Sequence[str],
     *,
     experts: Sequence[ExpertName] | None = None,
 ) -> dict[str, Any]:
-    """Return the figures of fitted policies on outcomes; `experts` narrows the pool to some of the fitted ones.
+    """Return the figures of fitted policies on outcomes whose `features` they read.
+
+    `experts` narrows the pool to some of the fitted ones.
 
     Raises:
         ConfigError: an expert was not fitted or not measured, or no question was measured on all.
     """
     pool = pool_of(fitted, test, experts)
     columns = [fitted.experts.index(name) for name in pool]
-    found = fitted.estimates(fitted.featurize(test.texts, encoder), names)
+    found = fitted.estimates(features, names)
     narrowed = {name: np.asarray(values[:, columns], dtype=np.float64) for name, values in found.items()}
     return evaluate_routing(reference, Reference.of(test).pool(pool), narrowed)
 
@@ -72,14 +71,19 @@ def pool_of(fitted: Fitted, test: Outcomes, experts: Sequence[ExpertName] | None
 
 
 def shuffled_control(
-    refit: Refit, train: Outcomes, test: Outcomes, encoder: Encoder, name: str, pool: Sequence[ExpertName]
+    refit: Refit, train: Outcomes, test: Outcomes, features: Any, name: str, pool: Sequence[ExpertName]
 ) -> dict[str, Any]:
-    """Fit a policy on outcomes whose rows were shuffled, and return what it gains: nothing, unless something leaks."""
+    """Fit a policy on shuffled outcomes, and return what it gains on `test`: nothing, unless something leaks.
+
+    CONTROL_QUESTIONS drawn from the training questions are enough for that.
+    """
     train = of_experts(train, pool)
+    if len(train) > CONTROL_QUESTIONS:
+        train = train.where(np.random.default_rng(0).permutation(len(train))[:CONTROL_QUESTIONS])
     fitted = refit(shuffled(train))
     trial = Trial.of(Reference.of(train), Reference.of(test), pool)
     columns = [fitted.experts.index(expert) for expert in pool]
-    values: Floats = fitted.estimates(fitted.featurize(test.texts, encoder), [name])[name][:, columns]
+    values: Floats = fitted.estimates(features, [name])[name][:, columns]
     complete = ~np.isnan(Reference.of(test).pool(pool).scores).any(axis=1)
     return gain_control([values[complete]], trial)
 
