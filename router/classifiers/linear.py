@@ -36,7 +36,7 @@ class LinearHead:
         """Fit on unit vectors, shape [n, dimension], and the texts they stand for."""
         from scipy.sparse import csr_matrix, hstack
         from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         features = hstack([csr_matrix(vectors, dtype=np.float64), self.words * word_matrix(texts)]).tocsr()
         weights = balanced(labels, sources) ** self.balance

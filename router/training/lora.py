@@ -15,7 +15,7 @@ TUNED = ("attention.self.query", "attention.self.key", "attention.self.value", "
          "intermediate.dense", "output.dense")  # fmt: skip
 
 
-class LoraLinear(nn.Module):
+class LoraLinear(nn.Module):  # type: ignore[misc, unused-ignore]
     """x W + scale * (x A) B with W frozen; B starts at zero, so nothing changes at first.
 
     Args:

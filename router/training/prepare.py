@@ -17,7 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from router.training.prompts import OUT_OF_SCOPE, Prompt, read_rows, with_options
+from router.taxonomy import OUT_OF_SCOPE
+from router.training.prompts import Prompt, read_rows, with_options
 
 MMLU_PRO_OTHER = {
     "ori_mmlu-professional_accounting": "business",

@@ -92,7 +92,8 @@ def train_head(
     rows = read_prompts(prompts, text_column=text_column, label_column=label_column)
     train, dev = splits(rows, own=own)
     (out / ADAPTER_FILE).unlink(missing_ok=True)
-    found, about = candidate(encoder, rows, train, dev), {}
+    found = candidate(encoder, rows, train, dev)
+    about: dict[str, Any] = {}
     if finetune:
         found, about = tuned_or_not(encoder, found, out, rows, train, dev)
     manifest = Manifest(
@@ -200,7 +201,7 @@ def describe(train: Sequence[Prompt], description: str) -> dict[str, Any]:
 def all_figures(head: BlendHead, encoder: Encoder, rows: Sequence[Prompt], dev: Encoded) -> dict[str, Any]:
     """Return the figures of `dev` and of every split that was not fitted on."""
     strays = out_of_scope(rows, "dev")
-    strange = embed(encoder, strays) if strays else np.empty(0)
+    strange = embed(encoder, strays) if strays else np.empty((0, 0), dtype=np.float32)
     others = {row.split for row in rows if row.domain != OUT_OF_SCOPE} - {"train", "dev"}
     found = {}
     for split in ["dev", *sorted(others)]:

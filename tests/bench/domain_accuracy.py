@@ -96,16 +96,19 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, action="append", required=True)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    bench, kept = Bench(chosen.prompts), {}
+    bench = Bench(chosen.prompts)
+    kept: dict[str, Any] = {}
     print("| head | split | accuracy | macro-F1 | ECE | AUROC | routed rightly |\n|---|---|---|---|---|---|---|")
     for name, head in bench.variants():
         for split in SPLITS:
-            found = kept[f"{name}, {split}"] = bench.measured(head, split)
+            found = bench.measured(head, split)
+            kept[f"{name}, {split}"] = found
             keys = ("accuracy", "macro_f1", "ece", "out_of_scope_auroc", "routed_rightly")
             print(f"| {name} | {split} |", " | ".join(f"{found[key]:.3f}" for key in keys), "|", flush=True)
     print("\n| left out | AUROC by familiarity | by confidence |\n|---|---|---|")
     for domain in LEFT_OUT:
-        familiar, sure = kept[f"left out {domain}"] = bench.left_out(domain)
+        familiar, sure = bench.left_out(domain)
+        kept[f"left out {domain}"] = {"familiarity": familiar, "confidence": sure}
         print(f"| {domain} | {familiar:.3f} | {sure:.3f} |", flush=True)
     kept["five"] = bench.five(head)
     print(f"\nMoDEM's five domains on MMLU-Pro: {kept['five']:.3f}")

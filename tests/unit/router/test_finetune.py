@@ -67,7 +67,7 @@ def vectors(bert: Any) -> np.ndarray:
         states = bert(**batch).last_hidden_state
     present = batch["attention_mask"][:, :, None]
     pooled = (states * present).sum(1) / present.sum(1)
-    return (pooled / pooled.norm(dim=1, keepdim=True)).numpy()
+    return np.asarray((pooled / pooled.norm(dim=1, keepdim=True)).numpy())
 
 
 def spread(found: np.ndarray) -> float:
