@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from experts.errors import ConfigError
 from experts.profile import SkillProfile
 from router.classifiers import Classifier, Ground, build_classifier
@@ -93,6 +95,7 @@ class Router:
             raise ConfigError(
                 f"routing.policy: there is no '{config.policy}'; choose one of auto, {', '.join(policies)}."
             )
+        threadpool_limits(1, user_api="blas")  # heads are small: a second BLAS thread spins in the encoder's way
         if encoder is None:
             encoder = Encoder(config.encoder)
             await encoder.warm_up()
