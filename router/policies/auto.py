@@ -6,13 +6,12 @@
 
 A member's lead is how far it puts an expert ahead of or behind the pool on this question, beyond the expert's mean.
 Weights are non-negative least squares on cross-fitted leads (stacked regressions, Breiman 1996), drawn toward usual
-weights that trust the category most: what does not hold up on unseen questions shrinks, from leaf (neighbours, linear)
-to group (category) to the mean over all.
+weights that trust the category most, themselves scaled to what the leads turned out to be worth: what does not hold up
+on unseen questions shrinks, from leaf (neighbours, linear) to group (category) to the mean over all.
 
-Two cautions are learned from the same cross-fitted estimates. `handicap_`: another expert must lead the best single
-one by that much, where holding back is better by two standard errors; where switching does not pay at all, leads
-shrink until the best single expert always answers. `strange_`: the less a question resembles any training question, the
-less the leads count.
+Two cautions are learned from the same cross-fitted estimates. Where leaving the best single expert does not pay by half
+a standard error, leads shrink until it always answers. And the less a question resembles any training question, the
+less the leads count (`strange_`), so that strangers go to the expert that is best overall.
 """
 
 from __future__ import annotations
@@ -33,12 +32,13 @@ from router.policies.smoothing import BLOCK, Floats
 
 CONTENDING = 0.12
 """How far below the best single expert one may be and still count when weights are fitted."""
-CONVINCING = 2.0
-"""Standard errors by which holding back must be better before it is done."""
-HANDICAPS = (0.01, 0.02, 0.03, 0.05)
-USUAL_WEIGHTS = {"category": 0.35, "categories": 0.35, "linear": 0.25, "neighbours": 0.2, "clusters": 0.1}
-PULL, PULLING = 1.0, 4000
-"""Pull of the usual weights, as a share of what so many questions say."""
+CONVINCING = 0.5
+"""Standard errors that the gain of leaving the best single expert must be worth."""
+USUAL_WEIGHTS = {"category": 0.28, "categories": 0.28, "linear": 0.2, "neighbours": 0.16, "clusters": 0.08}
+PULL = 0.3
+"""Pull of the usual weights, as a share of what the questions say."""
+MOST = 1.3
+"""Most that all leads together are stretched by."""
 SHRINKS = (0.5, 0.25, 0.1, 0.0)
 NEIGHBOURS = 5
 STRANGE = (0.5, 5.0)
@@ -71,13 +71,12 @@ class Stacked:
         return self
 
     def estimate(self, reading: Reading) -> Floats:
-        """Return the probability that each expert is right; the best single one's includes its handicap."""
+        """Return the probability that each expert is right."""
         said = [member.estimate(reading) for member in self.members.values()]
         leads = sum(weight * leading(each, self.means_) for weight, each in zip(self.weights_, said, strict=True))
         hard = sum(share * (each - self.means_).mean(axis=1) for share, each in zip(self.hardness_, said, strict=True))
         trust = self.shrink_ * self.familiarity(reading)
         found = self.means_ + trust[:, None] * leads
-        found[:, self.best_] += self.handicap_
         return np.asarray(np.clip(found + np.reshape(hard, (-1, 1)), 0.01, 0.99))
 
     def familiarity(self, reading: Reading) -> Floats:
@@ -97,10 +96,12 @@ class Stacked:
         """Return a weight of each member, fitted on the experts that come into question."""
         contenders = means >= means.max() - CONTENDING
         columns = leads[:, :, contenders].reshape(len(leads), -1).T
+        truth = truth[:, contenders].ravel()
         usual = np.array([USUAL_WEIGHTS.get(name, 1 / len(self.members)) for name in self.members])
-        pull = np.sqrt(PULL * max(1.0, PULLING / len(truth)) * (columns**2).sum(axis=0))
-        targets = np.concatenate([truth[:, contenders].ravel(), pull * usual])
-        weights, _ = nnls(np.vstack([columns, np.diag(pull)]), targets)
+        together = columns @ usual
+        worth = np.clip(together @ truth / max(float(together @ together), 1e-12), 0.0, MOST)
+        pull = np.sqrt(PULL * (columns**2).sum(axis=0))
+        weights, _ = nnls(np.vstack([columns, np.diag(pull)]), np.concatenate([truth, pull * worth * usual]))
         return np.asarray(weights)
 
     def _learn_strangeness(self, lesson: Lesson) -> None:
@@ -110,13 +111,9 @@ class Stacked:
 
     def _learn_caution(self, estimates: Floats, means: Floats, scores: Floats) -> None:
         self.best_ = int(self.means_.argmax())
-        self.shrink_, self.handicap_ = 1.0, 0.0
-        gains = switching(estimates, scores, self.best_, 0.0)
-        for handicap in HANDICAPS:
-            held = switching(estimates, scores, self.best_, handicap)
-            if (held - gains).mean() > CONVINCING * standard_error(held - gains):
-                self.handicap_, gains = handicap, held
-        if gains.mean() > 0:
+        self.shrink_ = 1.0
+        gains = switching(estimates, scores, self.best_)
+        if gains.mean() > CONVINCING * standard_error(gains):
             return
         leads = estimates - means
         cautious = [part for part in SHRINKS if _harmless(self.means_ + part * leads, scores, self.best_)]
@@ -144,12 +141,10 @@ def leading(estimates: Floats, means: Floats) -> Floats:
     return centred(estimates - means)
 
 
-def switching(estimates: Floats, scores: Floats, best: int, handicap: float) -> Floats:
-    """Return what each question gains by leaving `best` where another one leads it by more than the handicap."""
-    held = estimates.copy()
-    held[:, best] += handicap
+def switching(estimates: Floats, scores: Floats, best: int) -> Floats:
+    """Return what each question gains by asking whoever leads instead of `best`."""
     rows = np.arange(len(scores))
-    return np.asarray(scores[rows, held.argmax(axis=1)] - scores[:, best])
+    return np.asarray(scores[rows, estimates.argmax(axis=1)] - scores[:, best])
 
 
 def standard_error(values: Floats) -> float:
