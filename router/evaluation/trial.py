@@ -15,7 +15,7 @@ from router.evaluation.curve import CostModel
 from router.evaluation.intervals import DRAWS, Bootstrap
 from router.evaluation.reference import Reference
 from router.evaluation.runs import Floats, Run, single_choice
-from router.evaluation.votes import luck, overlap
+from router.evaluation.votes import answering, luck, overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Trial:
         expected: (n, m) expected cost of each call, USD, nan where a price is unknown.
         unit: mean training cost of the dearest expert, USD a question.
         chance: how often two wrong experts agree on `train`; None where no answers were recorded.
+        answers: (m,) how often each expert answers at all on `train`.
         alike: (m, m) how much the experts' successes on `train` overlap.
         bootstrap: the draws of `test`.
     """
@@ -39,6 +40,7 @@ class Trial:
     expected: Floats
     unit: float
     chance: float | None
+    answers: Floats
     alike: Floats
     bootstrap: Bootstrap
 
@@ -70,6 +72,7 @@ class Trial:
             expected=expected_costs(train, test.lengths),
             unit=float(mean.max()),
             chance=None if train.codes is None or test.codes is None else luck(train.scores, train.codes),
+            answers=np.ones(len(pool)) if train.codes is None else answering(train.codes),
             alike=overlap(train.scores),
             bootstrap=Bootstrap(stems, draws=draws, seed=seed),
         )

@@ -28,11 +28,16 @@ DIVERSITY = 0.1
 ASK_ALL = 1e12
 """A patience that no lead exceeds."""
 _TIE = 1e-9
+_QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
 
 
 def normalised(answer: Any) -> str:
-    """Return an answer as it is compared: case, spaces, thousands commas, dollar signs, a closing dot go."""
-    text = re.sub(r"\s+", "", str(answer)).lower().strip("$").rstrip(".")
+    """Return an answer as it is compared: case, spaces, thousands commas, dollar signs, a closing dot do not count.
+
+    What stands in quotes is kept as it is, because there case and spaces are the answer.
+    """
+    parts = _QUOTED.split(str(answer).strip().strip("$").rstrip("."))
+    text = "".join(part if place % 2 else re.sub(r"\s+", "", part).lower() for place, part in enumerate(parts))
     text = re.sub(r"(?<=\d),(?=\d{3}(\D|$))", "", text)
     return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
 
@@ -62,15 +67,23 @@ def luck(scores: Floats, codes: Indices) -> float:
     return same / pairs
 
 
-def vote_weights(estimates: Floats, chance: float, sharpness: float = CAUTIOUS) -> Floats:
+def vote_weights(
+    estimates: Floats, chance: float, *, answers: Floats | float = 1.0, sharpness: float = CAUTIOUS
+) -> Floats:
     """Return the weight of a vote by an expert that is right with p: (log(p / (1 - p)) - log(chance)) ** sharpness.
 
-    SHARP is right for experts whose errors are independent. Theirs are not: among peers CAUTIOUS, which brings the
-    weights closer together, votes better; where many weak experts are asked, SHARP does.
+    Who votes has answered: p is the estimate over how often the expert answers at all, `answers` (m,). SHARP is right
+    for experts whose errors are independent. Theirs are not: among peers CAUTIOUS, which brings the weights closer
+    together, votes better; where many weak experts are asked, SHARP does.
     """
-    p = np.clip(estimates, 0.01, 0.99)
+    p = np.clip(estimates / answers, 0.01, 0.99)
     weights: Floats = np.maximum(np.log(p / (1 - p)) - np.log(chance), LEAST_EVIDENCE) ** sharpness
     return weights
+
+
+def answering(codes: Indices) -> Floats:
+    """Return how often each expert answers at all (m,), at least a little."""
+    return np.asarray(np.maximum((codes != SILENT).mean(axis=0), 0.05))
 
 
 def overlap(scores: Floats) -> Floats:

@@ -39,9 +39,7 @@ class VoteRule:
             return cls(k, False, CAUTIOUS)
         means = CategoryTable.fit(train.scores, train.categories).estimates(train.categories)
         order, sides = panel(means, k, trial.alike), (train.scores, train.costs, train.codes)
-        runs = {
-            each: weighted_vote(*sides, order, vote_weights(means, trial.chance, each)) for each in (CAUTIOUS, SHARP)
-        }
+        runs = {each: weighted_vote(*sides, order, weigh(means, trial, each)) for each in (CAUTIOUS, SHARP)}
         best = max(runs, key=lambda each: runs[each].accuracy)
         alone = train.scores[np.arange(len(train)), best_by(means)]
         draws = Bootstrap(np.unique(train.keys, return_inverse=True)[1], draws=500)
@@ -90,9 +88,14 @@ def vote(estimates: Floats, rule: VoteRule, trial: Trial, *, patience: float = 1
     Raises:
         ConfigError: no answers were recorded.
     """
-    test, chance = trial.test, trial.chance
-    if test.codes is None or chance is None:
+    test = trial.test
+    if test.codes is None or trial.chance is None:
         raise ConfigError("Votes need the experts' answers: the column `pred` of the outcomes.")
     order = panel(estimates, rule.k, trial.alike)
-    weights = vote_weights(estimates, chance, rule.sharpness)
+    weights = weigh(estimates, trial, rule.sharpness)
     return weighted_vote(test.scores, test.costs, test.codes, order, weights, patience=patience)
+
+
+def weigh(estimates: Floats, trial: Trial, sharpness: float) -> Floats:
+    """Return the weights (n, m) of votes by these estimates, with what training knows of agreement and silence."""
+    return vote_weights(estimates, trial.chance or 1.0, answers=trial.answers, sharpness=sharpness)

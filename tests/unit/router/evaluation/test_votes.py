@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from router.evaluation.votes import (
     ASK_ALL,
     SILENT,
+    answering,
     code_answers,
     luck,
     majority,
@@ -35,7 +36,15 @@ def answers(*row: str | None) -> NDArray[np.int64]:
 
 @pytest.mark.parametrize(
     ("written", "compared"),
-    [("(B)", "(b)"), (" 12,000 ", "12000"), ("$5.", "5"), ("7.0", "7"), ("[1, 2]", "[1,2]"), ("1,2", "1,2")],
+    [
+        ("(B)", "(b)"),
+        (" 12,000 ", "12000"),
+        ("$5.", "5"),
+        ("7.0", "7"),
+        ("[1, 2]", "[1,2]"),
+        ("1,2", "1,2"),
+        ("['a b', 2]", "['a b',2]"),
+    ],
 )
 def test_answers_are_compared_without_their_dress(written: str, compared: str) -> None:
     assert compared == normalised(written)
@@ -87,6 +96,19 @@ def test_a_vote_weighs_more_the_surer_and_the_rarer_a_lucky_agreement() -> None:
 
     assert pytest.approx([(np.log(9) + np.log(5)) ** 0.5, (np.log(0.3 / 0.7) + np.log(5)) ** 0.5]) == [sure, unsure]
     assert vote_weights(np.array([[0.5]]), 0.5)[0, 0] < vote_weights(np.array([[0.5]]), 0.1)[0, 0]
+
+
+def test_case_and_spaces_count_inside_quotes() -> None:
+    assert normalised("'Manolo'") != normalised("'MANolo'")
+    assert normalised("'a b'") != normalised("'ab'")
+
+
+def test_who_often_says_nothing_is_the_more_right_when_it_speaks() -> None:
+    codes = code_answers(np.array([["a", None], ["a", None], ["a", "b"], ["a", "b"]], dtype=object))
+    talker, silent = vote_weights(np.array([[0.4, 0.4]]), 0.2, answers=answering(codes))[0]
+
+    assert [1.0, 0.5] == answering(codes).tolist()
+    assert pytest.approx([(np.log(0.4 / 0.6) + np.log(5)) ** 0.5, (np.log(4) + np.log(5)) ** 0.5]) == [talker, silent]
 
 
 def test_luck_is_the_share_of_wrong_pairs_that_agree() -> None:
