@@ -96,13 +96,17 @@ class BlendHead:
         self.edges_ = _edges(self.blend(vectors[known], [text for text, ok in zip(texts, known, strict=True) if ok]))
         return self
 
-    def calibrate(self, held_out: Blend, labels: Sequence[Domain]) -> Self:
-        """Set temperature and familiarity by what was said of texts nobody fitted on; unknown labels do not count."""
+    def calibrate(self, held_out: Blend, labels: Sequence[Domain], weights: Sequence[float] | None = None) -> Self:
+        """Set temperature and familiarity by what was said of texts nobody fitted on; unknown labels do not count.
+
+        `weights` say how much each text counts for the temperature.
+        """
         known = [place for place, label in enumerate(labels) if label in self.domains]
         columns = [self.domains.index(labels[place]) for place in known]
         rows = held_out.averages[known]
         grid = np.geomspace(0.2, 5.0, 120)
-        losses = [-np.log(_sharpened(rows, t)[range(len(known)), columns] + 1e-12).mean() for t in grid]
+        shares = np.ones(len(known)) if weights is None else np.array(weights)[known]
+        losses = [-(shares * np.log(_sharpened(rows, t)[range(len(known)), columns] + 1e-12)).sum() for t in grid]
         self.temperature_ = float(grid[int(np.argmin(losses))])
         self.edges_ = _edges(held_out)
         return self

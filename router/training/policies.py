@@ -14,13 +14,17 @@ from router.encoder import Encoder
 from router.features import Features
 from router.fitted import FittedPolicies, featurize
 from router.policies.fitted import ESTIMATORS, Basis
-from router.policies.lesson import by_turns
+from router.policies.lesson import Lesson, by_turns
+from router.policies.plans import Plans
 from router.training.outcomes import Outcomes
 
 __all__ = ["FittedPolicies", "featurize", "fit_policies"]
 
 FEW = 200
 """Questions below which the estimates are mostly their priors."""
+
+COMPLETE = 0.5
+"""Share of questions that every expert must have answered at a known price for plans to be fitted."""
 
 Report = Callable[[str], None]
 
@@ -60,7 +64,18 @@ def fit_policies(
         for name in chosen:
             progress(f"Fitting {name}.")
             estimators[name] = ESTIMATORS[name]().fit(lesson)
-    return FittedPolicies(train.experts, encoder.name, basis, estimators, _facts(train, basis))
+        plans = _fit_plans(lesson, train, progress) if "auto" in chosen else None
+    return FittedPolicies(train.experts, encoder.name, basis, estimators, _facts(train, basis), plans)
+
+
+def _fit_plans(lesson: Lesson, train: Outcomes, progress: Report) -> Plans | None:
+    """Return what asking several in turn is worth, where answers and prices of all experts were recorded."""
+    known = ~np.isnan(train.scores).any(axis=1) & ~np.isnan(train.costs).any(axis=1)
+    if train.answers is None or known.mean() < COMPLETE:
+        return None
+    progress("Fitting plans: cheap experts first, a strong one where they disagree.")
+    costs = np.where(np.isnan(train.costs), np.nanmean(train.costs, axis=0), train.costs)
+    return Plans().fit(lesson, costs, code_answers(train.answers))
 
 
 def _chosen(names: Sequence[str] | str) -> list[str]:

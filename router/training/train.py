@@ -159,11 +159,17 @@ def splits(rows: Sequence[Prompt], *, own: bool) -> tuple[list[Prompt], list[Pro
 
 
 def fit_head(train: Encoded, dev: Encoded) -> BlendHead:
-    """Return a head fitted on all of `train`, calibrated on `dev` and on each source, seen by a head without it."""
+    """Return a head fitted on all of `train`, calibrated on `dev` and on each source, seen by a head without it.
+
+    `dev` counts as much for the temperature as the sources together: it stands for what is known, they for the rest.
+    """
     head = _fitted(train)
     held_out = [(head.blend(dev.vectors, read(dev.prompts)), dev.labels), *_sources_left_out(train, head.domains)]
     together = reduce(lambda left, right: left + right, (blend for blend, _ in held_out))
-    return head.calibrate(together, [label for _, labels in held_out for label in labels])
+    labels = [label for _, part in held_out for label in part]
+    elsewhere = max(1, len(labels) - len(dev.labels))
+    weights = [1 / len(dev.labels)] * len(dev.labels) + [1 / elsewhere] * (len(labels) - len(dev.labels))
+    return head.calibrate(together, labels, weights)
 
 
 def _sources_left_out(train: Encoded, domains: Sequence[Domain]) -> list[tuple[Blend, list[Domain]]]:
