@@ -25,6 +25,8 @@ from router.policies import POLICIES
 from router.policies.base import Policy
 from router.policies.fitted import ESTIMATORS, Basis, FittedPolicy
 from router.policies.lesson import Estimator, learned, relearn
+from router.policies.plans import Plan, Plans
+from router.policies.smoothing import Floats
 
 FORMAT = 1
 ARRAYS_FILE, NAMES_FILE = "policies.safetensors", "policies.json"
@@ -37,6 +39,7 @@ class FittedPolicies:
         experts: the columns of all estimates.
         encoder: name of the encoder whose vectors they read.
         facts: what they were fitted on.
+        plans: what asking several in turn is worth; None where answers or prices were not recorded.
     """
 
     def __init__(
@@ -46,9 +49,10 @@ class FittedPolicies:
         basis: Basis,
         estimators: Mapping[str, Estimator],
         facts: Mapping[str, Any],
+        plans: Plans | None = None,
     ) -> None:
         self.experts, self.encoder, self.basis = experts, encoder, basis
-        self.estimators, self.facts = dict(estimators), dict(facts)
+        self.estimators, self.facts, self.plans = dict(estimators), dict(facts), plans
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,6 +78,12 @@ class FittedPolicies:
         reading = self.basis.read(features)
         return {name: self._named(name).estimate(reading) for name in names or self.names}
 
+    def plan_estimates(self, features: Features) -> tuple[list[Plan], Floats, Floats] | None:
+        """Return the plans with the expected score and cost (USD) of each, both [n, plans]; None without plans."""
+        if self.plans is None:
+            return None
+        return (self.plans.plans, *self.plans.estimate(self.basis.read(features)))
+
     def policies(self) -> dict[str, Policy]:
         """Return them as routing policies."""
         return {name: FittedPolicy(name, self.basis, each, self.experts) for name, each in self.estimators.items()}
@@ -85,7 +95,7 @@ class FittedPolicies:
         folder.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, NDArray[Any]] = {}
         rest: dict[str, Any] = {}
-        for name, part in _parts(self.basis, self.estimators).items():
+        for name, part in _parts(self.basis, self.estimators, self.plans).items():
             found, rest[name] = learned(part)
             arrays |= {f"{name}/{key}": np.ascontiguousarray(value) for key, value in found.items()}
         save_file(arrays, folder / ARRAYS_FILE)
@@ -94,6 +104,7 @@ class FittedPolicies:
             "encoder": self.encoder,
             "experts": self.experts,
             "policies": self.names,
+            "plans": self.plans is not None,
             "facts": self.facts,
             "versions": {name: version(name) for name in ("consilium", "numpy", "scikit-learn")},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -117,7 +128,8 @@ class FittedPolicies:
             if record["format"] != FORMAT:
                 raise ValueError(f"format {record['format']}, this version reads {FORMAT}")
             basis, estimators = Basis(), {name: ESTIMATORS[name]() for name in record["policies"]}
-            for name, part in _parts(basis, estimators).items():
+            plans = Plans() if record["plans"] else None
+            for name, part in _parts(basis, estimators, plans).items():
                 own = {key.split("/")[-1]: value for key, value in arrays.items() if key.rpartition("/")[0] == name}
                 relearn(part, own, record["settings"][name])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -125,7 +137,7 @@ class FittedPolicies:
                 f"{folder} holds no usable policies ({type(error).__name__}: {error}); make them with "
                 f"`consilium router train --questions ... --outcomes ... --out {folder}`."
             ) from error
-        return cls(tuple(record["experts"]), record["encoder"], basis, estimators, record["facts"])
+        return cls(tuple(record["experts"]), record["encoder"], basis, estimators, record["facts"], plans)
 
     def _named(self, name: str) -> Estimator:
         if name not in self.estimators:
@@ -158,9 +170,11 @@ def featurize(texts: Sequence[str], encoder: Encoder) -> Features:
     return read_features(cut, encoder.encode_sync(cut))
 
 
-def _parts(basis: Basis, estimators: Mapping[str, Any]) -> dict[str, Any]:
+def _parts(basis: Basis, estimators: Mapping[str, Any], plans: Plans | None) -> dict[str, Any]:
     """Return everything that learns, by a path: the basis' parts, the estimators, and an estimator's members."""
     parts: dict[str, Any] = {"basis.design": basis.design, "basis.categories": basis.categories}
+    if plans is not None:
+        parts["plans"] = plans
     for name, estimator in estimators.items():
         parts[name] = estimator
         parts |= {f"{name}.{member}": each for member, each in getattr(estimator, "members", {}).items()}

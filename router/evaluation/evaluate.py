@@ -13,6 +13,7 @@ from router.evaluation.advice import alarms, recommendation
 from router.evaluation.categories import by_category
 from router.evaluation.controls import shuffled_category_gain
 from router.evaluation.intervals import holm
+from router.evaluation.planned import PlanEstimates, plan_row
 from router.evaluation.reference import Reference
 from router.evaluation.rows import Ladder, Row, curve_row, estimate_row, merge, run_row, zero_router_aiq
 from router.evaluation.runs import THOUSAND, Floats, best_by
@@ -26,6 +27,7 @@ def evaluate_routing(
     estimates: Mapping[str, Floats],
     *,
     experts: Sequence[ExpertName] | None = None,
+    plans: PlanEstimates | None = None,
     draws: int = 2000,
 ) -> dict[str, Any]:
     """Return `pool, n, rows, recommendation, alarms, controls, baselines, by_category` on a pool of experts.
@@ -35,6 +37,7 @@ def evaluate_routing(
         test: the questions to measure on.
         estimates: policy -> (len(test), m) probability that each expert of `test` is right.
         experts: names of the pool, in `test` and `train`; all of `test` unless given.
+        plans: what asking several in turn is expected to do on `test`; `auto` may choose them too.
 
     Raises:
         ConfigError: no question was measured on every expert of the pool, or an expert is unknown.
@@ -43,6 +46,8 @@ def evaluate_routing(
     trial = Trial.of(train, test, pool, draws=draws)
     given = _of_pool(estimates, test, pool)
     rows = table(trial, given)
+    if plans is not None and "auto" in given:
+        rows = _planning(rows, given["auto"], plans.of_pool(pool, test), trial)
     shown = given.get("auto", trial.true_domain())
     return {
         "pool": list(pool),
@@ -78,6 +83,11 @@ def table(trial: Trial, estimates: Mapping[str, Floats]) -> list[Row]:
     for name, guess in named.items():
         rows += vote_rows(name, guess, trial, ladder, rules)
     return _with_holm(rows)
+
+
+def _planning(rows: list[Row], estimates: Floats, plans: PlanEstimates, trial: Trial) -> list[Row]:
+    """Return the rows with the curve of `auto` drawn from single experts and plans."""
+    return [merge(row, plan_row(estimates, plans, trial)) if row["policy"] == "auto" else row for row in rows]
 
 
 def facts(trial: Trial) -> dict[str, Any]:

@@ -13,9 +13,11 @@ from experts.errors import ConfigError
 from experts.types import ExpertName
 from router.evaluation.controls import gain_control, shuffled
 from router.evaluation.evaluate import evaluate_routing
+from router.evaluation.planned import PlanEstimates
 from router.evaluation.reference import Reference
 from router.evaluation.runs import Floats
 from router.evaluation.trial import Trial
+from router.policies.plans import Plan
 from router.training.outcomes import Outcomes
 
 
@@ -26,6 +28,9 @@ class Fitted(Protocol):
 
     def estimates(self, features: Any, names: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
         """Return policy -> probability that each expert is right."""
+
+    def plan_estimates(self, features: Any) -> tuple[Sequence[Plan], Floats, Floats] | None:
+        """Return the plans with the expected score and cost of each, both (n, p); None without plans."""
 
 
 CONTROL_QUESTIONS = 2000
@@ -53,7 +58,9 @@ def measure_policies(
     columns = [fitted.experts.index(name) for name in pool]
     found = fitted.estimates(features, names)
     narrowed = {name: np.asarray(values[:, columns], dtype=np.float64) for name, values in found.items()}
-    return evaluate_routing(reference, Reference.of(test).pool(pool), narrowed)
+    planned = fitted.plan_estimates(features)
+    plans = None if planned is None else PlanEstimates(fitted.experts, *planned)
+    return evaluate_routing(reference, Reference.of(test).pool(pool), narrowed, plans=plans)
 
 
 def pool_of(fitted: Fitted, test: Outcomes, experts: Sequence[ExpertName] | None) -> list[ExpertName]:

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from experts.errors import ConfigError
 from router.encoder import Encoder
+from router.evaluation.votes import code_answers
 from router.features import Features
 from router.fitted import FittedPolicies, featurize
 from router.policies.fitted import ESTIMATORS, Basis

@@ -33,6 +33,9 @@ class TableOnly:
     def estimates(self, features: Any, names: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
         return {name: self.table.estimates(features) for name in names}
 
+    def plan_estimates(self, features: Any) -> None:
+        """Has no plans."""
+
 
 def fit(train: Outcomes) -> TableOnly:
     return TableOnly(train.experts, CategoryTable.fit(train.scores, train.categories))
