@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from router.conversation import window
+from router.evaluation.planned import PlanEstimates
 from router.evaluation.runs import Floats
 from router.features import Features, read_features
 from tests.bench.routing_acceptance import accepted
@@ -64,14 +65,17 @@ def estimator(encoder: Remembered, simple_only: bool, names: str | list[str]) ->
     """Return the function that fits everything on one side of a fold and estimates the other."""
     store = FeatureStore()
 
-    def estimate(train: Pool, test: Pool, fold: Fold) -> Mapping[str, Floats]:
+    def estimate(train: Pool, test: Pool, fold: Fold) -> tuple[Mapping[str, Floats], PlanEstimates | None]:
         found = simple_estimates(fold)
         if simple_only:
-            return found
+            return found, None
         from router.training.policies import fit_policies
 
         fitted = fit_policies(train.outcomes, encoder=encoder, names=names, features=store.of(train))  # type: ignore[arg-type]
-        return {**found, **fitted.estimates(store.of(test))}
+        features = store.of(test)
+        planned = fitted.plan_estimates(features)
+        plans = None if planned is None else PlanEstimates(fitted.experts, *planned)
+        return {**found, **fitted.estimates(features)}, plans
 
     return estimate
 

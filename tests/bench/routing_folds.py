@@ -14,16 +14,18 @@ from router.evaluation.baselines import ranked
 from router.evaluation.curve import trace_runs
 from router.evaluation.frontier import average_improvement_in_quality, quality_neutral_cost
 from router.evaluation.intervals import Bootstrap
+from router.evaluation.planned import PlanEstimates
 from router.evaluation.runs import Floats, Run, best_by
 from router.evaluation.trial import Trial
 from router.evaluation.votes import ASK_ALL, majority, two_then_third, vote_weights, weighted_vote
 from router.evaluation.voting import VoteRule, vote, vote_rules
+from router.policies.plans import play
 from tests.bench.routing_baselines import Fold
 from tests.bench.routing_tables import Pool
 
 FOLDS = 5
-Estimator = Callable[[Pool, Pool, Fold], Mapping[str, Floats]]
-"""Takes the training and the test side of a fold; returns policy -> estimates (n_test, m)."""
+Estimator = Callable[[Pool, Pool, Fold], tuple[Mapping[str, Floats], PlanEstimates | None]]
+"""Takes the training and the test side of a fold; returns policy -> estimates (n_test, m), and the plans of `auto`."""
 
 
 def folds(stems: NDArray[np.int64], count: int = FOLDS, seed: int = 0) -> Iterator[NDArray[np.bool_]]:
@@ -80,8 +82,11 @@ def cross_validate(pool: Pool, estimator: Estimator, count: int = FOLDS) -> Cros
         fold = Fold(
             sides[0].vectors, sides[0].outcomes.scores, trial.train.categories, sides[1].vectors, trial.test.categories
         )
-        for name, values in {"best_single": trial.overall(), **estimator(*sides, fold)}.items():
+        estimates, plans = estimator(*sides, fold)
+        for name, values in {"best_single": trial.overall(), **estimates}.items():
             _measure(crossed, name, values, trial, rules)
+        if plans is not None:
+            crossed.curves["auto"][-1] += plan_runs(plans, trial)
     return crossed
 
 
@@ -99,6 +104,16 @@ def _measure(crossed: Crossed, name: str, values: Floats, trial: Trial, rules: M
     for size, rule in rules.items():
         crossed.refusals[f"{name}+vote{size}"].append(not rule.pays)
         crossed.runs[f"{name}+vote{size}"].append(vote(values, rule, trial) if rule.pays else alone)
+
+
+def plan_runs(plans: PlanEstimates, trial: Trial) -> list[Run]:
+    """Return the runs of choosing plans by utility at each price of money."""
+    test, found = trial.test, plans.of_pool(trial.experts, trial.test)
+    if test.codes is None or not trial.priced:
+        return []
+    played = [play(plan, test.scores, test.costs, test.codes) for plan in found.plans]
+    scores, costs = (np.stack(part, axis=1) for part in zip(*played, strict=True))
+    return trace_runs(found.quality, found.cost, scores, costs, trial.unit)
 
 
 def _votes(values: Floats, trial: Trial) -> dict[str, Run]:

@@ -40,7 +40,7 @@ def _all(
     everyone = read_pool(data, ALL, pools[ALL], encoder)
     small = read_pool(data, SMALL, pools[SMALL], encoder)
     rest = read_pool(data, WITHOUT, [name for name in pools[ALL] if name not in LEADERS], encoder)
-    crossed = crossings.get(SMALL) or cross_validate(small, lambda train, test, fold: simple_estimates(fold))
+    crossed = crossings.get(SMALL) or cross_validate(small, lambda train, test, fold: (simple_estimates(fold), None))
     name = "auto" if "auto" in crossed.estimates else "mean of four"
     yield from _gains(rest)
     for pool in (small, rest):
@@ -63,7 +63,7 @@ def _all(
 def _gains(pool: Pool) -> Iterator[Check]:
     """MoDEM: the predicted category pays where no expert leads, and on shuffled labels it does not."""
     predicted = BASELINES["predicted category"]
-    crossed = cross_validate(pool, lambda train, test, fold: {"predicted": predicted(fold)})
+    crossed = cross_validate(pool, lambda train, test, fold: ({"predicted": predicted(fold)}, None))
     best, run = crossed.run("best_single"), crossed.run("predicted")
     low, high = crossed.bootstrap().interval(run.quality - best.quality)
     gain = run.accuracy - best.accuracy
@@ -71,13 +71,13 @@ def _gains(pool: Pool) -> Iterator[Check]:
     yield Check("MoDEM", f"{pool.name}: predicted category gains at least +1.0", text, gain >= 0.01 and low > 0)
     order = np.random.default_rng(0).permutation(len(pool.outcomes))
     moved = Pool(pool.name, pool.outcomes, pool.vectors[order])
-    control = cross_validate(moved, lambda train, test, fold: {"predicted": predicted(fold)})
+    control = cross_validate(moved, lambda train, test, fold: ({"predicted": predicted(fold)}, None))
     lost = control.run("predicted").accuracy - control.run("best_single").accuracy
     yield Check("MoDEM", "the same with shuffled questions gains nothing", points(lost, sign=True), lost <= 0.002)
 
 
 def _pairs(pool: Pool) -> Iterator[Check]:
-    crossed = cross_validate(pool, lambda train, test, fold: {"logistic": BASELINES["logistic"](fold)})
+    crossed = cross_validate(pool, lambda train, test, fold: ({"logistic": BASELINES["logistic"](fold)}, None))
     estimates, order = np.concatenate(crossed.estimates["logistic"]), crossed.order
     for weak, strong in (("mathstral-7b", "qwen1.5-110b"), (votes.SMALL, votes.LARGE)):
         yield votes.pair_check(pool, weak, strong, estimates, order)
