@@ -28,7 +28,7 @@ from router.policies.domain import CategoryTable
 from router.policies.knn import NearestNeighbours
 from router.policies.lesson import Estimator, Lesson, Reading
 from router.policies.predictive import Linear
-from router.policies.smoothing import BLOCK, Floats
+from router.policies.smoothing import BLOCK, Floats, squashed
 
 CONTENDING = 0.12
 """How far below the best single expert one may be and still count when weights are fitted."""
@@ -77,7 +77,7 @@ class Stacked:
         hard = sum(share * (each - self.means_).mean(axis=1) for share, each in zip(self.hardness_, said, strict=True))
         trust = self.shrink_ * self.familiarity(reading)
         found = self.means_ + trust[:, None] * leads
-        return np.asarray(np.clip(found + np.reshape(hard, (-1, 1)), 0.01, 0.99))
+        return squashed(found + np.reshape(hard, (-1, 1)))
 
     def familiarity(self, reading: Reading) -> Floats:
         """Return 0..1 for each text: how much it resembles what was learned from."""
@@ -90,7 +90,7 @@ class Stacked:
         means = _means_without_fold(lesson)
         crossed = [member.cross_estimate(lesson) for member in self.members.values()]
         leads = sum(weight * leading(each, means) for weight, each in zip(self.weights_, crossed, strict=True))
-        return np.asarray(np.clip(means + self.shrink_ * leads, 0.01, 0.99))
+        return squashed(means + self.shrink_ * leads)
 
     def _weigh(self, leads: Floats, truth: Floats, means: Floats) -> Floats:
         """Return a weight of each member, fitted on the experts that come into question."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.policies.lesson import Lesson, Reading
-from router.policies.smoothing import Floats
+from router.policies.smoothing import Floats, squashed
 
 LEAST = 3
 SLOPE = 1.0
@@ -80,4 +80,4 @@ class Pilots:
             nearest[:, expert] = similar[:, owners == expert].max(axis=1)
         middle = np.nanmean(nearest, axis=1, keepdims=True) if len(owners) else 0.0
         lead = np.where(np.isnan(nearest), 0.0, nearest - middle)
-        return np.asarray(np.clip(means + self.slope * lead, 0.0, 1.0))
+        return squashed(means + self.slope * lead)

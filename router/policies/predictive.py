@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from router.policies.knn import comparison_error
 from router.policies.lesson import Lesson, Reading
-from router.policies.smoothing import Floats
+from router.policies.smoothing import Floats, squashed
 
 PENALTIES = (100.0, 300.0, 900.0)
 RANK = 3
@@ -47,8 +47,8 @@ class Linear:
         return self
 
     def estimate(self, reading: Reading) -> Floats:
-        """Return the prediction, cut to 0..1."""
-        return np.asarray(np.clip((reading.matrix @ self.coef_).astype(np.float64), 0.0, 1.0))
+        """Return the prediction, within 0..1."""
+        return squashed((reading.matrix @ self.coef_).astype(np.float64))
 
     def cross_estimate(self, lesson: Lesson) -> Floats:
         """Return the predictions of the left-out folds that the penalty was chosen by."""
@@ -58,7 +58,7 @@ class Linear:
         found = lesson.normal.cross_fitted(lesson.scores, penalty)
         if self.rank is not None:
             found = lowered(found, self.rank)
-        return np.asarray(np.clip(found, 0.0, 1.0))
+        return squashed(found)
 
 
 class Network:
@@ -133,7 +133,7 @@ def _inputs(reading: Reading) -> NDArray[np.float32]:
 
 def _output(inputs: NDArray[np.float32], inner: NDArray[np.float32], outer: NDArray[np.float32]) -> Floats:
     hidden = np.maximum(inputs @ inner[:-1] + inner[-1], 0.0)
-    return np.asarray(np.clip((hidden @ outer[:-1] + outer[-1]).astype(np.float64), 0.0, 1.0))
+    return squashed((hidden @ outer[:-1] + outer[-1]).astype(np.float64))
 
 
 def _quietly(network: Any, inputs: NDArray[np.float32], scores: Floats) -> None:

@@ -19,6 +19,8 @@ Floats: TypeAlias = NDArray[np.float64]
 WORDS_SCALE = 0.7
 SHAPES_SCALE = 0.05
 BLOCK = 2048
+EDGE = 0.05
+"""Where probabilities begin to bend toward 0 and 1."""
 
 
 class Design:
@@ -120,6 +122,13 @@ def table(posterior: Floats, scores: Floats, shrinkage: float) -> Floats:
     means = scores.mean(axis=0)
     counts = posterior.sum(axis=0)[:, None]
     return np.asarray((posterior.T @ scores + shrinkage * means) / (counts + shrinkage))
+
+
+def squashed(values: Floats) -> Floats:
+    """Return values within 0..1, those near or beyond the ends bent so that their order stays."""
+    high = 1 - EDGE * np.exp(-(np.maximum(values, 1 - EDGE) - (1 - EDGE)) / EDGE)
+    low = EDGE * np.exp((np.minimum(values, EDGE) - EDGE) / EDGE)
+    return np.asarray(np.where(values > 1 - EDGE, high, np.where(values < EDGE, low, values)))
 
 
 def softmax(logits: Floats) -> Floats:
