@@ -86,7 +86,10 @@ class FittedPolicies:
 
     def policies(self) -> dict[str, Policy]:
         """Return them as routing policies."""
-        return {name: FittedPolicy(name, self.basis, each, self.experts) for name, each in self.estimators.items()}
+        luck = self.facts.get("agreement_by_luck")
+        return {
+            name: FittedPolicy(name, self.basis, each, self.experts, luck) for name, each in self.estimators.items()
+        }
 
     def save(self, folder: Path) -> None:
         """Write everything that was learned into the folder, which is made where needed."""

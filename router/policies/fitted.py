@@ -47,6 +47,7 @@ ESTIMATORS: dict[str, Callable[[], Estimator]] = {
     "profile": lambda: CategoryTable(certain=False),
 }
 TEMPERATURE = 0.1
+LEAST_EVIDENCE = 0.05
 CLEAR_TURN = 0.5
 """Evidence from which the last message speaks for itself; below, the one before is read with it."""
 
@@ -80,12 +81,14 @@ class FittedPolicy:
         basis: how it reads.
         estimator: what it learned.
         experts: the estimator's columns.
+        luck: how often two wrong experts give the same answer; None where no answers were recorded.
     """
 
     name: str
     basis: Basis
     estimator: Estimator
     experts: tuple[ExpertName, ...]
+    luck: float | None = None
     reads_scores: ClassVar[bool] = True
 
     def decide(
@@ -108,7 +111,7 @@ class FittedPolicy:
         judged = [_scored(each, known, category, strangers) for each in candidates]
         ranked = sorted(judged, key=lambda each: -each.score)
         return settle(
-            _weighed(ranked),
+            _weighed(ranked, self.luck),
             query,
             context,
             policy=self.name,
@@ -142,7 +145,15 @@ def _scored(
     return Scored(profile, quality, 1.0, reason, quality)
 
 
-def _weighed(ranked: Sequence[Scored]) -> list[Scored]:
-    """Return the candidates with softmax weights of their scores."""
-    top = ranked[0].score
-    return [each._replace(weight=float(np.exp((each.score - top) / TEMPERATURE))) for each in ranked]
+def _weighed(ranked: Sequence[Scored], luck: float | None) -> list[Scored]:
+    """Return the candidates with the weights of their votes.
+
+    The root of the evidence that an answer of theirs is right, log(p / (1 - p)) - log(luck), where it is known how
+    often wrong experts agree by luck (Nitzan & Paroush 1982; the root because experts err together); else softmax weights.
+    """
+    if luck is None:
+        top = ranked[0].score
+        return [each._replace(weight=float(np.exp((each.score - top) / TEMPERATURE))) for each in ranked]
+    right = np.clip([each.score for each in ranked], 0.01, 0.99)
+    evidence = np.maximum(np.log(right / (1 - right)) - np.log(luck), LEAST_EVIDENCE)
+    return [each._replace(weight=float(weight)) for each, weight in zip(ranked, np.sqrt(evidence), strict=True)]

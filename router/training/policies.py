@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from experts.errors import ConfigError
 from router.encoder import Encoder
-from router.evaluation.votes import code_answers
+from router.evaluation.votes import code_answers, luck
 from router.features import Features
 from router.fitted import FittedPolicies, featurize
 from router.policies.fitted import ESTIMATORS, Basis
@@ -94,5 +94,6 @@ def _facts(train: Outcomes, basis: Basis) -> dict[str, Any]:
         "questions": len(train),
         "categories": basis.categories.names_,
         "category_accuracy": basis.categories.accuracy_,
+        "agreement_by_luck": None if train.answers is None else luck(train.scores, code_answers(train.answers)),
         "means": dict(zip(train.experts, np.nanmean(train.scores, axis=0).round(4).tolist(), strict=True)),
     }

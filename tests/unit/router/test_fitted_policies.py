@@ -14,7 +14,7 @@ from router.features import Features, read_features
 from router.fitted import FittedPolicies, artifact_policies
 from router.policies.base import PolicyContext
 from router.policies.domain import without_doubtful_leads
-from router.policies.fitted import ESTIMATORS, Basis, asked_text
+from router.policies.fitted import ESTIMATORS, Basis, FittedPolicy, asked_text
 from router.policies.lesson import by_turns, imputed
 from router.training.policies import fit_policies
 from router.types import Constraints, DomainScores, Query
@@ -196,3 +196,15 @@ def test_without_categories_clusters_stand_in() -> None:
     lesson = Basis().fit(features, nameless.scores, nameless.categories, by_turns(nameless.stems))
     assert lesson.labels.shape[1] >= 2
     assert lesson.labels.sum() == QUESTIONS
+
+
+def test_votes_weigh_the_root_of_the_evidence_where_luck_is_known(fitted: FittedPolicies) -> None:
+    outcomes, features = world(1, seed=11)
+    policy = FittedPolicy("auto", fitted.basis, fitted.estimators["auto"], fitted.experts, luck=0.2)
+    asked = replace(query(outcomes.texts[0]), max_experts=3)
+    profiles = [SkillProfile(expert) for expert in EXPERTS]
+    decision = policy.decide(asked, scores_for(features), profiles, PolicyContext())
+    right = np.array([each.quality for each in decision.candidates])
+    evidence = np.sqrt(np.maximum(np.log(right / (1 - right)) - np.log(0.2), 0.05))
+    weights = [each.weight for each in decision.assignments]
+    np.testing.assert_allclose(weights, evidence / evidence.sum(), atol=1e-6)
