@@ -149,7 +149,8 @@ def _weighed(ranked: Sequence[Scored], luck: float | None) -> list[Scored]:
     """Return the candidates with the weights of their votes.
 
     The root of the evidence that an answer of theirs is right, log(p / (1 - p)) - log(luck), where it is known how
-    often wrong experts agree by luck (Nitzan & Paroush 1982; the root because experts err together); else softmax weights.
+    often wrong experts agree by luck (Nitzan & Paroush 1982; the root because experts err together). Else softmax
+    weights.
     """
     if luck is None:
         top = ranked[0].score

@@ -20,8 +20,8 @@ from router.policies.smoothing import Floats, squashed
 
 PENALTIES = (100.0, 300.0, 900.0)
 RANK = 3
-HIDDEN = 48
-EPOCHS = 12
+HIDDEN = 32
+EPOCHS = 8
 SEED = 0
 
 
@@ -89,7 +89,7 @@ class Network:
 
         network = MLPRegressor(
             hidden_layer_sizes=(self.hidden,),
-            alpha=1.0,
+            alpha=10.0,
             batch_size=min(256, len(inputs)),
             learning_rate_init=2e-3,
             max_iter=self.epochs,
