@@ -39,7 +39,7 @@ def recommendation(rows: Sequence[Row], trial: Trial) -> dict[str, Any]:
         "use": use,
         "policy": judged["policy"],
         "expert": best,
-        "text": text + _votes(rows, judged) + _savings(judged),
+        "text": text + _votes(rows, judged) + _savings(judged, use),
     }
 
 
@@ -61,11 +61,13 @@ def _votes(rows: Sequence[Row], judged: Row) -> str:
     return f" Asking several pays: {top['policy']} gains {_points(top['gain'])} points with {asked}."
 
 
-def _savings(row: Row) -> str:
+def _savings(row: Row, use: str) -> str:
     ratio = row.get("cost_ratio_at_best_single")
     if ratio is None or ratio >= 0.95:
         return ""
-    return f" With cost in view it reaches the same accuracy at {ratio:.0%} of the cost."
+    if use == "single":
+        return f" Where cost counts, routing still pays: the same accuracy at {ratio:.0%} of the cost."
+    return f" With cost in view it reaches the best single expert's accuracy at {ratio:.0%} of its cost."
 
 
 def _points(share: float) -> str:

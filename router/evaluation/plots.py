@@ -89,7 +89,7 @@ def curve_chart(
 
 def heat_map(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], *, title: str) -> str:
     """Return a table of shares 0..1, darker for more, the percentage written in each cell."""
-    left, top, cell_height = 150, 120, 22
+    left, top, cell_height = 150, 22 + int(4.6 * max((len(name) for name in columns), default=0)), 22
     cell = max(26.0, min(64.0, (WIDTH - left) / max(1, len(columns))))
     peak = max((value for line in values for value in line), default=1.0) or 1.0
     parts = []

@@ -9,8 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experts.errors import ConfigError
-from router.evaluation import plots
+from router.evaluation import frontier, plots
 from router.evaluation.text import HEADINGS, table_cells
 
 Figures = Mapping[str, Any]
@@ -101,7 +103,7 @@ def _curves(figures: Figures) -> str:
     if not curves:
         return ""
     order = sorted(curves, key=lambda name: (name != "auto", name == "best_single"))
-    lines = {name: [(at["cost_per_1k"], at["accuracy"]) for at in curves[name]] for name in order[:DRAWN]}
+    lines = {name: _undominated(curves[name]) for name in order[:DRAWN]}
     experts = figures["baselines"]["experts"]
     best = sorted(experts, key=lambda name: -experts[name]["accuracy"])[:MOST_LABELS]
     points = {name: (experts[name]["cost_per_1k"], experts[name]["accuracy"]) for name in best}
@@ -110,8 +112,17 @@ def _curves(figures: Figures) -> str:
     return _section(
         "What money buys",
         chart,
-        "Each line is a router from cheapest to best; dots are single experts and votes. Left and up is better.",
+        "Each line joins those settings of a router that no other of it beats; dots are single experts and votes. "
+        "Left and up is better.",
     )
+
+
+def _undominated(curve: Sequence[Figures]) -> list[plots.Point]:
+    """Return the (cost, accuracy) of the settings that are dearer than others only where they are better."""
+    costs = np.array([at["cost_per_1k"] for at in curve])
+    accuracies = np.array([at["accuracy"] for at in curve])
+    kept = frontier.undominated(costs, accuracies)
+    return list(zip(costs[kept].tolist(), accuracies[kept].tolist(), strict=True))
 
 
 def _own_vote(row: Figures) -> bool:
@@ -125,12 +136,14 @@ def _categories(figures: Figures) -> str:
     names = list(found)
     used = [name for name in figures["pool"] if max(found[each]["asked"][name] for each in names) > 0.02]
     asked = [[found[each]["asked"][name] for name in used] for each in names]
-    skill = [[found[each]["experts"][name] for name in used] for each in names]
+    level = {name: facts["accuracy"] for name, facts in figures["baselines"]["experts"].items()}
+    known = [*used, *sorted((name for name in level if name not in used), key=lambda name: -level[name])][:MOST_LABELS]
+    skill = [[found[each]["experts"][name] for name in known] for each in names]
     return _section(
         "Who is asked for what",
         plots.heat_map(names, used, asked, title="Share of each category sent to each expert")
-        + plots.heat_map(names, used, skill, title="Accuracy of each expert in each category"),
-        "Above: of a category's questions, the share (%) sent to each expert. Below: how often that expert is right.",
+        + plots.heat_map(names, known, skill, title="Accuracy of each expert in each category"),
+        "Above: of a category's questions, the share (%) sent to each expert. Below: how often an expert is right (%).",
     )
 
 

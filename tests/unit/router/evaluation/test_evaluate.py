@@ -215,3 +215,13 @@ def test_refused_votes_say_so_in_the_text() -> None:
 
     assert "auto+vote3 (refused)" in told
     assert "touches zero" in told
+
+
+def test_where_only_money_can_be_saved_the_advice_says_so() -> None:
+    given = world(np.full((3, 2), 0.8), np.array([1e-4, 1e-3]), 600, 3)
+    estimates = np.tile([0.8, 0.80001], (600, 1))
+
+    advice = evaluate_routing(given.train, given.test, {"auto": estimates}, draws=200)["recommendation"]
+
+    assert "single" == advice["use"]
+    assert "Where cost counts, routing still pays: the same accuracy at " in advice["text"]
