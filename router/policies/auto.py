@@ -35,7 +35,7 @@ CONTENDING = 0.12
 CONVINCING = 0.5
 """Standard errors that the gain of leaving the best single expert must be worth."""
 USUAL_WEIGHTS = {"category": 0.28, "categories": 0.28, "linear": 0.2, "neighbours": 0.16, "clusters": 0.08}
-PULL = 0.3
+PULL = 1.0
 """Pull of the usual weights, as a share of what the questions say."""
 MOST = 1.3
 """Most that all leads together are stretched by."""
@@ -112,7 +112,7 @@ class Stacked:
     def _learn_caution(self, estimates: Floats, means: Floats, scores: Floats) -> None:
         self.best_ = int(self.means_.argmax())
         self.shrink_ = 1.0
-        gains = switching(estimates, scores, self.best_)
+        gains = switching(estimates, scores, means)
         if gains.mean() > CONVINCING * standard_error(gains):
             return
         leads = estimates - means
@@ -141,10 +141,13 @@ def leading(estimates: Floats, means: Floats) -> Floats:
     return centred(estimates - means)
 
 
-def switching(estimates: Floats, scores: Floats, best: int) -> Floats:
-    """Return what each question gains by asking whoever leads instead of `best`."""
+def switching(estimates: Floats, scores: Floats, means: Floats) -> Floats:
+    """Return what each question gains by asking whoever leads instead of the best single expert of the other folds.
+
+    The best of all folds would be compared with luck that it had on the very questions it is judged by.
+    """
     rows = np.arange(len(scores))
-    return np.asarray(scores[rows, estimates.argmax(axis=1)] - scores[:, best])
+    return np.asarray(scores[rows, estimates.argmax(axis=1)] - scores[rows, means.argmax(axis=1)])
 
 
 def standard_error(values: Floats) -> float:
