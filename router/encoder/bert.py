@@ -76,9 +76,7 @@ def padded(tokens: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[
     return ids, there.astype(np.float32)
 
 
-def _compiled(
-    shape: BertShape, weights: Mapping[str, NDArray[np.float32]], threads: int, bfloat16: bool | None
-) -> Any:
+def _compiled(shape: BertShape, weights: Mapping[str, NDArray[np.float32]], threads: int, bfloat16: bool | None) -> Any:
     """Return an inference request of the graph, on this machine's CPU."""
     with _without_telemetry():
         import openvino
