@@ -106,6 +106,23 @@ def evaluate(
     return figures
 
 
+def plan(tables: TableFiles, budget: float, by: str, *, splits: Sequence[str], console: Console) -> None:
+    """Print which experts to keep within a budget, and who answers what.
+
+    Raises:
+        ConfigError: the tables cannot be read, or do not allow a plan.
+    """
+    from router.training.pool import UNITS, plan_pool
+
+    found = plan_pool(tables.read().of_split(*splits), budget, by)
+    way = "every pool was tried" if found.exact else "grown greedily"
+    console.print(f"Keep {', '.join(found.experts)}: {found.size:g} {UNITS[by]} of {budget:g} ({way}).")
+    console.print(f"Expected accuracy {found.accuracy:.3f}, asking {found.asked:.2f} on average;", end=" ")
+    console.print(f"alone, {found.alone[0]} reaches {found.alone[1]:.3f}. Both on the questions planned on.")
+    for category, expert in found.answers.items():
+        console.print(f"  {category or 'unlabelled'}: {expert}")
+
+
 def keep(figures: dict[str, Any], json_file: Path | None, report: Path | None, name: str) -> None:
     """Write figures where they were asked for: one file, and a part of a report's folder."""
     text = json.dumps(figures, indent=2, allow_nan=False) + "\n"

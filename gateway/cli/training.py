@@ -101,6 +101,23 @@ def evaluate(
     show(split, figures)
 
 
+@app.command()
+def plan(
+    questions: Annotated[list[Path], typer.Option("--questions", help="Table of questions; may be given again.")],
+    outcomes: Annotated[list[Path], typer.Option("--outcomes", help="Table of who answered what rightly; again too.")],
+    models: Annotated[list[Path], typer.Option("--models", help="Table of prices and sizes.")],
+    budget: Annotated[float, typer.Option(help="Most that all kept experts may take together.")],
+    by: Annotated[str, typer.Option(help="`parameters` (billions, active) or `cost` (USD per 1,000 questions).")] = (
+        "parameters"
+    ),
+    experts: ExpertsOption = None,
+    split: Annotated[str, typer.Option(help="Rows to plan on, comma-separated.")] = "train",
+) -> None:
+    """Choose the experts whose category map is worth most within a budget (Composition of Experts)."""
+    chosen = tables.TableFiles(questions, outcomes, models, tables.listed(experts))
+    tables.plan(chosen, budget, by, splits=tables.listed(split) or [], console=console)
+
+
 @app.command("report")
 def report_command(
     folder: Annotated[Path, typer.Argument(help="Folder that `evaluate --report` wrote.")],
