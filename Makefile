@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-unit check fmt bench bench-router-speed bench-routing docs clean
+.PHONY: help setup vllm demo serve test test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,13 @@ bench: setup ## Measure: pocket accuracy through the gateway, routing cost
 
 bench-router-speed: $(DEV) ## Measure: encoder runtimes, routing decisions, and semantic-router beside them
 	$(BIN)/python -m tests.bench.router_speed
+
+bench-domains: $(DEV) ## Measure the domain classifier and its robustness: DATA=folder
+	$(BIN)/python -m tests.bench.domain_accuracy --prompts $(DATA)/domain_prompts/prompts.parquet
+	$(BIN)/python -m tests.bench.robustness
+
+bench-learning: $(DEV) ## Measure learning online after experts swap: DATA=folder
+	$(BIN)/python -m tests.bench.drift --data $(DATA)/mmlu_pro
 
 bench-routing: $(DEV) ## Measure routing on tables of outcomes: DATA=folder (docs/evaluation.md)
 	$(BIN)/python -m tests.bench.routing --data $(or $(DATA),$(error DATA=folder with pools.json, models.csv and tables))
