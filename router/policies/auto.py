@@ -34,8 +34,8 @@ CONTENDING = 0.12
 """How far below the best single expert one may be and still count when weights are fitted."""
 CONVINCING = 0.5
 """Standard errors that the gain of leaving the best single expert must be worth."""
-USUAL_WEIGHTS = {"category": 0.28, "categories": 0.28, "linear": 0.2, "neighbours": 0.16, "clusters": 0.08}
-PULL = 1.0
+USUAL_WEIGHTS = {"category": 0.1, "categories": 0.55, "linear": 0.15, "neighbours": 0.1, "clusters": 0.1}
+PULL = 10.0
 """Pull of the usual weights, as a share of what the questions say."""
 MOST = 1.3
 """Most that all leads together are stretched by."""
