@@ -60,11 +60,11 @@ bench-router-speed: $(DEV) ## Measure: encoder runtimes, routing decisions, and 
 	$(BIN)/python -m tests.bench.router_speed
 
 bench-domains: $(DEV) ## Measure the domain classifier and its robustness: DATA=folder
-	$(BIN)/python -m tests.bench.domain_accuracy --prompts $(DATA)/domain_prompts/prompts.parquet
+	$(BIN)/python -m tests.bench.domain_accuracy --prompts $(or $(DATA),$(error DATA=folder of domain_prompts/prompts.parquet))/domain_prompts/prompts.parquet
 	$(BIN)/python -m tests.bench.robustness
 
 bench-learning: $(DEV) ## Measure learning online after experts swap: DATA=folder
-	$(BIN)/python -m tests.bench.drift --data $(DATA)/mmlu_pro
+	$(BIN)/python -m tests.bench.drift --data $(or $(DATA),$(error DATA=folder of mmlu_pro))/mmlu_pro
 
 bench-routing: $(DEV) ## Measure routing on tables of outcomes: DATA=folder (docs/evaluation.md)
 	$(BIN)/python -m tests.bench.routing --data $(or $(DATA),$(error DATA=folder with pools.json, models.csv and tables))

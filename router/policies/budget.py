@@ -45,7 +45,7 @@ def best_pool(skill: Floats, share: Floats, sizes: Floats, budget: float) -> Cho
     if not fitting:
         raise ValueError(f"no expert fits a budget of {budget:g}; the smallest takes {min(sizes):g}")
     exact = len(fitting) <= EXACT
-    pools = _all_pools(fitting, sizes, budget) if exact else _grown_pools(fitting, skill, share, sizes, budget)
+    pools = _all_pools(fitting, sizes, budget) if exact else grown_pools(fitting, skill, share, sizes, budget)
     found = max(pools, key=lambda pool: (round(worth(skill, share, pool), 12), -float(sizes[list(pool)].sum())))
     return Chosen(tuple(sorted(found)), worth(skill, share, found), float(sizes[list(found)].sum()), exact)
 
@@ -64,10 +64,10 @@ def _all_pools(fitting: Sequence[int], sizes: Floats, budget: float) -> list[tup
     ]
 
 
-def _grown_pools(
+def grown_pools(
     fitting: Sequence[int], skill: Floats, share: Floats, sizes: Floats, budget: float
 ) -> list[tuple[int, ...]]:
-    """Return the pools grown by both greedy rules, and the best single expert."""
+    """Return the pools of the `fitting` columns grown by both greedy rules, and the best single expert."""
     rules: tuple[Callable[[float, float], float], ...] = (lambda gain, size: gain, lambda gain, size: gain / size)
     alone = max(fitting, key=lambda column: worth(skill, share, [column]))
     return [(alone,), *(_grown(fitting, skill, share, sizes, budget, rule) for rule in rules)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from router.evaluation.runs import Floats
 from router.evaluation.votes import code_answers, majority
 from router.learning import LearningRule
 from router.learning.replay import replay
+from router.policies.budget import best_pool, grown_pools, worth
 from tests.bench.routing_check import Check, points
 from tests.bench.routing_folds import folds
 from tests.bench.routing_tables import Pool
@@ -180,13 +180,15 @@ def budget_checks(pool: Pool, data: Path, budgets: Sequence[float] = (8, 15, 25)
     size = np.array([sizes[name] for name in pool.experts])
     asked, found, exact_values = table.estimates(test.outcomes.categories), [], []
     for budget in budgets:
-        chosen, value = best_subset(table.rows, share, size, budget)
-        greedy = greedy_subset(table.rows, share, size, budget)
+        pool_of_budget = best_pool(table.rows, share, size, budget)
+        chosen, value = list(pool_of_budget.columns), pool_of_budget.worth
+        fitting = np.flatnonzero(size <= budget).tolist()
+        greedy = max(worth(table.rows, share, grown) for grown in grown_pools(fitting, table.rows, share, size, budget))
         single = int(np.where(size <= budget, train.outcomes.scores.mean(axis=0), -1).argmax())
         places = np.array(chosen)[asked[:, chosen].argmax(axis=1)]
         accuracy = float(test.outcomes.scores[np.arange(len(places)), places].mean())
         alone = float(test.outcomes.scores[:, single].mean())
-        found.append((budget, accuracy, alone, float(size[places].mean()), value, _worth(table.rows, share, greedy)))
+        found.append((budget, accuracy, alone, float(size[places].mean()), value, greedy))
         exact_values.append(value)
     text = ", ".join(
         f"{budget:g}B: {points(accuracy)} (single {points(alone)}, {active:.1f}B asked)"
@@ -213,36 +215,6 @@ def total_parameters(data: Path) -> Mapping[str, float]:
     """Return each model's parameters in billions, infinite where unknown."""
     with (data / "models.csv").open(encoding="utf-8", newline="") as file:
         return {row["model_id"]: float(row["params_total_b"] or "inf") for row in csv.DictReader(file)}
-
-
-def _worth(rows: Floats, share: Floats, chosen: Sequence[int]) -> float:
-    return float(share @ rows[:, list(chosen)].max(axis=1)) if chosen else 0.0
-
-
-def best_subset(rows: Floats, share: Floats, size: Floats, budget: float) -> tuple[list[int], float]:
-    """Return the subset within the budget whose category table is worth most, by trying all of them."""
-    fitting = [place for place in range(len(size)) if size[place] <= budget]
-    best: tuple[list[int], float] = ([], 0.0)
-    for count in range(1, len(fitting) + 1):
-        affordable = [each for each in combinations(fitting, count) if size[list(each)].sum() <= budget]
-        if not affordable:
-            break
-        leader = max(affordable, key=lambda chosen: _worth(rows, share, chosen))
-        if _worth(rows, share, leader) > best[1] + 1e-12:
-            best = (list(leader), _worth(rows, share, leader))
-    return best
-
-
-def greedy_subset(rows: Floats, share: Floats, size: Floats, budget: float) -> list[int]:
-    """Return a subset grown by whoever adds most while it fits."""
-    chosen: list[int] = []
-    while True:
-        room = budget - size[chosen].sum()
-        fitting = [place for place in range(len(size)) if place not in chosen and size[place] <= room]
-        gains = {place: _worth(rows, share, [*chosen, place]) for place in fitting}
-        if not gains or max(gains.values()) <= _worth(rows, share, chosen):
-            return chosen
-        chosen.append(max(gains, key=lambda place: gains[place]))
 
 
 def overlap_check(pool: Pool) -> Check:
