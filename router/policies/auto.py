@@ -6,8 +6,10 @@
 
 A member's lead is how far it puts an expert ahead of or behind the pool on this question, beyond the expert's mean.
 Weights are non-negative least squares on cross-fitted leads (stacked regressions, Breiman 1996), drawn toward usual
-weights that trust the category most, themselves scaled to what the leads turned out to be worth: what does not hold up
-on unseen questions shrinks, from leaf (neighbours, linear) to group (category) to the mean over all.
+weights that trust the category most: what does not hold up on unseen questions shrinks, from leaf (neighbours, linear)
+to group (category) to the mean over all. The usual weights add up to one and are stretched a little where the leads
+turned out to be worth more: squared error minds experts that nobody would choose, so it has little say in this, and
+when not to leave the best expert is for the two cautions below.
 
 Two cautions are learned from the same cross-fitted estimates. Where leaving the best single expert does not pay by half
 a standard error, leads shrink until it always answers. And the less a question resembles any training question, the
@@ -37,8 +39,8 @@ CONVINCING = 0.5
 USUAL_WEIGHTS = {"category": 0.1, "categories": 0.55, "linear": 0.15, "neighbours": 0.1, "clusters": 0.1}
 PULL = 10.0
 """Pull of the usual weights, as a share of what the questions say."""
-MOST = 1.3
-"""Most that all leads together are stretched by."""
+STRETCH = (1.0, 1.15)
+"""Least and most that the usual weights are stretched by."""
 SHRINKS = (0.5, 0.25, 0.1, 0.0)
 NEIGHBOURS = 5
 STRANGE = (0.5, 5.0)
@@ -99,7 +101,7 @@ class Stacked:
         truth = truth[:, contenders].ravel()
         usual = np.array([USUAL_WEIGHTS.get(name, 1 / len(self.members)) for name in self.members])
         together = columns @ usual
-        worth = np.clip(together @ truth / max(float(together @ together), 1e-12), 0.0, MOST)
+        worth = np.clip(together @ truth / max(float(together @ together), 1e-12), *STRETCH)
         pull = np.sqrt(PULL * (columns**2).sum(axis=0))
         weights, _ = nnls(np.vstack([columns, np.diag(pull)]), np.concatenate([truth, pull * worth * usual]))
         return np.asarray(weights)

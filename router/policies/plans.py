@@ -2,7 +2,8 @@
 
 A plan (first, then) asks `first` in turn while their answers agree; if all do, that is the answer, else `then` gives
 it. A single expert is the plan with nobody first. From recorded answers every plan's score and true cost on every
-question is known, so plans are estimated like experts: by category and by a line. Choosing the plan with the highest
+question is known, so plans are estimated like experts: by category and by a line; their cost, which depends on how long
+the answer will be and on whether the cheap ones agree, by a line. Choosing the plan with the highest
 estimate - price * expected cost traces a curve that no choice of single experts reaches where cheap experts agree
 when they are right (FrugalGPT, 2305.05176; "three cheap models unanimous, else the strong one").
 """
@@ -25,6 +26,10 @@ CHEAP_SHARE = 0.5
 CHEAPEST, STRONGEST = 5, 3
 PENALTY = 200.0
 MOST_FIRST = 3
+LEAST_COST = 0.2
+"""Least share of a category's usual cost that a question may be expected to cost."""
+TINY = 1e-12
+"""USD; keeps a pool that costs nothing from dividing by it."""
 
 
 class Plan(NamedTuple):
@@ -45,7 +50,9 @@ class Plans:
         self.plans_ = [[*plan.first, plan.then] for plan in plans]
         self.skill_ = table(lesson.labels, scores, SHRINKAGE)
         self.cost_ = table(lesson.labels, spent, SHRINKAGE)
-        self.coef_ = lesson.normal.solve(scores, PENALTY).astype(np.float32)
+        self.unit_ = max(float(costs.mean(axis=0).max()), TINY)
+        both = lesson.normal.solve(np.hstack([scores, spent / self.unit_]), PENALTY).astype(np.float32)
+        self.coef_, self.cost_coef_ = both[:, : len(plans)], both[:, len(plans) :]
         return self
 
     @property
@@ -56,7 +63,15 @@ class Plans:
     def estimate(self, reading: Reading) -> tuple[Floats, Floats]:
         """Return the expected score and cost (USD) of each plan, both [n, plans]."""
         line = (reading.matrix @ self.coef_).astype(np.float64)
-        return (reading.posterior @ self.skill_ + line) / 2, np.asarray(reading.posterior @ self.cost_)
+        return (reading.posterior @ self.skill_ + line) / 2, self._cost(reading)
+
+    def _cost(self, reading: Reading) -> Floats:
+        """Return the line's cost, never below a share of the category's; plans kept before there was one have none."""
+        usual = np.asarray(reading.posterior @ self.cost_)
+        if not hasattr(self, "cost_coef_"):
+            return usual
+        line = self.unit_ * (reading.matrix @ self.cost_coef_).astype(np.float64)
+        return np.maximum(line, LEAST_COST * usual)
 
 
 def plans_for(scores: Floats, costs: Floats) -> list[Plan]:

@@ -1,10 +1,11 @@
 """Does routing pay? Every policy beside every simple router, on recorded outcomes of public models.
 
-    python -m tests.bench.routing --data DIR [--pools a,b] [--json FILE] [--simple] [--no-checks]
+    python -m tests.bench.routing --data DIR [--pools a,b] [--seed N] [--json FILE] [--simple] [--no-checks]
 
 DIR is described in tests/bench/routing_tables.py. Five folds that keep twins of a question together; every router is
 fitted on four and measured on the fifth; gains are over the best single expert of those four, with paired bootstrap
-intervals. Then the effects that papers report, as far as outcome tables can show them.
+intervals, and so are AIQ and the price of the best single expert's accuracy where models differ in price. Then the
+effects that papers report, as far as outcome tables can show them.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from router.conversation import window
 from router.evaluation.planned import PlanEstimates
 from router.evaluation.runs import Floats
 from router.features import Features, read_features
-from tests.bench.routing_acceptance import accepted
+from tests.bench.routing_acceptance import PRICED, accepted
 from tests.bench.routing_baselines import BASELINES, MEANS, Fold, simple_estimates
 from tests.bench.routing_check import NOT_FROM_TABLES, Check
-from tests.bench.routing_folds import Crossed, Estimator, cross_validate, summary
+from tests.bench.routing_folds import Crossed, Estimator, cross_validate, curve_intervals, summary
 from tests.bench.routing_papers import paper_checks
 from tests.bench.routing_tables import Pool, Remembered, new_encoder, read_pool, read_pools
 
@@ -100,7 +101,19 @@ def _line(name: str, row: Mapping[str, Any]) -> str:
     if row.get("aiq") is not None:
         ratio = "never" if row["cost_ratio"] is None else f"{row['cost_ratio']:.2f}"
         parts.append(f"AIQ {100 * row['aiq']:.2f}, best single's accuracy for {ratio} of its cost")
-    return "  ".join(parts)
+    return "  ".join([*parts, *_curve_intervals(row)])
+
+
+def _curve_intervals(row: Mapping[str, Any]) -> list[str]:
+    """Return a row's intervals in words, those of the bootstrap over questions."""
+    if "aiq_ci95" not in row:
+        return []
+    (low, high), ratio = row["aiq_ci95"], "-".join(f"{value:.2f}" for value in row["cost_ratio_ci95"])
+    found = [f"AIQ [{100 * low:.2f}, {100 * high:.2f}], cost [{ratio}]"]
+    if "auto_aiq_lead_ci95" in row:
+        low, high = row["auto_aiq_lead_ci95"]
+        found.append(f"auto's AIQ over it [{100 * low:+.2f}, {100 * high:+.2f}]")
+    return found
 
 
 def measure(data: Path, names: list[str], options: argparse.Namespace) -> tuple[dict[str, Any], list[Check]]:
@@ -111,14 +124,19 @@ def measure(data: Path, names: list[str], options: argparse.Namespace) -> tuple[
     for name in names:
         begun = time.perf_counter()
         pool = read_pool(data, name, pools[name], encoder)
-        crossed = cross_validate(pool, fits)
+        crossed = cross_validate(pool, fits, seed=options.seed)
         crossings[name] = crossed
         figures[name] = summary(crossed)
+        if name in PRICED:
+            for label, found in curve_intervals(
+                crossed, [each for each in crossed.curves if each != "best_single"]
+            ).items():
+                figures[name][label] |= found
         print(f"\n{name}: {len(pool.experts)} experts, {len(pool.outcomes)} questions, "
               f"{time.perf_counter() - begun:.0f} s\n{table(crossed, figures[name])}", flush=True)  # fmt: skip
-        found = accepted(name, crossed, figures[name], SIMPLE)
-        print("\n".join(check.line() for check in found))
-        checks += found
+        asked = accepted(name, crossed, figures[name], SIMPLE)
+        print("\n".join(check.line() for check in asked))
+        checks += asked
     if options.checks:
         checks += paper_checks(data, pools, encoder, crossings)
     return figures, checks
@@ -130,6 +148,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--pools", default=",".join(POOLS))
     parser.add_argument("--policies", default="all")
+    parser.add_argument("--seed", type=int, default=0, help="of the folds")
     parser.add_argument("--json", type=Path, default=Path("routing.json"))
     parser.add_argument("--simple", action="store_true", help="simple routers only")
     parser.add_argument("--no-checks", dest="checks", action="store_false")

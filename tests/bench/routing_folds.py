@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from router.evaluation import Reference
 from router.evaluation.baselines import ranked
 from router.evaluation.curve import trace_runs
+from router.evaluation.curve_intervals import DRAWS, CurveDraws
 from router.evaluation.frontier import average_improvement_in_quality, quality_neutral_cost
 from router.evaluation.intervals import Bootstrap
 from router.evaluation.planned import PlanEstimates
@@ -49,9 +50,7 @@ class Crossed:
 
     def run(self, name: str) -> Run:
         """Return one way's run over all questions, in the order the folds came."""
-        parts = self.runs[name]
-        columns = [[getattr(part, each) for part in parts] for each in ("quality", "cost", "experts", "first")]
-        return Run(*(np.concatenate(column) for column in columns))
+        return joined(self.runs[name])
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -61,18 +60,21 @@ class Crossed:
         """Return the draws of questions that all figures of the pool share."""
         return Bootstrap(self.pool.outcomes.stems[self.order])
 
-    def curve(self, name: str) -> tuple[Floats, Floats]:
-        """Return mean (cost, quality) at each price of money over all questions."""
-        settings = list(zip(*self.curves[name], strict=True))
-        spent = [np.concatenate([run.cost for run in runs]).mean() for runs in settings]
-        reached = [np.concatenate([run.quality for run in runs]).mean() for runs in settings]
-        return np.array(spent), np.array(reached)
+    def settings(self, name: str) -> list[Run]:
+        """Return the runs at each price of money over all questions."""
+        return [joined(parts) for parts in zip(*self.curves[name], strict=True)]
 
 
-def cross_validate(pool: Pool, estimator: Estimator, count: int = FOLDS) -> Crossed:
+def joined(parts: Sequence[Run]) -> Run:
+    """Return the folds' runs as one."""
+    columns = [[getattr(part, each) for part in parts] for each in ("quality", "cost", "experts", "first")]
+    return Run(*(np.concatenate(column) for column in columns))
+
+
+def cross_validate(pool: Pool, estimator: Estimator, count: int = FOLDS, seed: int = 0) -> Crossed:
     """Fit and measure on each fold in turn."""
     crossed = Crossed(pool)
-    for test in folds(pool.outcomes.stems, count):
+    for test in folds(pool.outcomes.stems, count, seed):
         sides = pool.where(~test), pool.where(test)
         trial = Trial.of(Reference.of(sides[0].outcomes), Reference.of(sides[1].outcomes), draws=2)
         crossed.places.append(np.flatnonzero(test))
@@ -86,7 +88,7 @@ def cross_validate(pool: Pool, estimator: Estimator, count: int = FOLDS) -> Cros
         for name, values in {"best_single": trial.overall(), **estimates}.items():
             _measure(crossed, name, values, trial, rules)
         if plans is not None:
-            crossed.curves["auto"][-1] += plan_runs(plans, trial)
+            crossed.curves["auto"][-1] += plan_runs(plans, estimates["auto"], trial)
     return crossed
 
 
@@ -106,14 +108,16 @@ def _measure(crossed: Crossed, name: str, values: Floats, trial: Trial, rules: M
         crossed.runs[f"{name}+vote{size}"].append(vote(values, rule, trial) if rule.pays else alone)
 
 
-def plan_runs(plans: PlanEstimates, trial: Trial) -> list[Run]:
-    """Return the runs of choosing plans by utility at each price of money."""
+def plan_runs(plans: PlanEstimates, alone: Floats, trial: Trial) -> list[Run]:
+    """Return the runs at each price of money of choosing plans, then of choosing experts (`alone`) at plans' costs."""
     test, found = trial.test, plans.of_pool(trial.experts, trial.test)
     if test.codes is None or not trial.priced:
         return []
     played = [play(plan, test.scores, test.costs, test.codes) for plan in found.plans]
     scores, costs = (np.stack(part, axis=1) for part in zip(*played, strict=True))
-    return trace_runs(found.quality, found.cost, scores, costs, trial.unit)
+    singles = [place for place, plan in enumerate(found.plans) if not plan.first]
+    own = trace_runs(alone, found.cost[:, singles], test.scores, test.costs, trial.unit)
+    return trace_runs(found.quality, found.cost, scores, costs, trial.unit) + own
 
 
 def _votes(values: Floats, trial: Trial) -> dict[str, Run]:
@@ -135,6 +139,7 @@ def _votes(values: Floats, trial: Trial) -> dict[str, Run]:
 def summary(crossed: Crossed) -> dict[str, dict[str, object]]:
     """Return accuracy, gain with interval, cost, calls of every way; AIQ and the price of the best of its curve."""
     best, bootstrap = crossed.run("best_single"), crossed.bootstrap()
+    singles = crossed.pool.outcomes.costs
     found: dict[str, dict[str, object]] = {}
     for name in crossed.runs:
         run = crossed.run(name)
@@ -146,18 +151,33 @@ def summary(crossed: Crossed) -> dict[str, dict[str, object]]:
             "mean_experts": run.mean_experts,
         }
         if name in crossed.curves:
-            found[name] |= _curve_figures(crossed, name, best)
+            found[name] |= _curve_figures(crossed.settings(name), best, singles)
     return found
 
 
-def _curve_figures(crossed: Crossed, name: str, best: Run) -> dict[str, object]:
-    spent, reached = crossed.curve(name)
+def _curve_figures(settings: Sequence[Run], best: Run, singles: Floats) -> dict[str, object]:
+    spent, reached = np.array([run.cost.mean() for run in settings]), np.array([run.accuracy for run in settings])
     if np.isnan(spent).any():
         return {"aiq": None, "qnc": None, "cost_ratio": None}
-    singles = crossed.pool.outcomes.costs.mean(axis=0)
+    prices = singles.mean(axis=0)
     enough = spent[reached >= best.accuracy]
     return {
-        "aiq": average_improvement_in_quality(spent, reached, float(singles.min()), float(singles.max())),
+        "aiq": average_improvement_in_quality(spent, reached, float(prices.min()), float(prices.max())),
         "qnc": quality_neutral_cost(spent, reached, best.accuracy, float(best.cost.mean())),
         "cost_ratio": float(enough.min() / best.cost.mean()) if len(enough) else None,
     }
+
+
+def curve_intervals(crossed: Crossed, names: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return name -> intervals of AIQ, of the cost ratio, and of the lead of `auto`'s AIQ over this router's."""
+    best, singles = crossed.run("best_single"), crossed.pool.outcomes.costs[crossed.order]
+    if np.isnan(singles).any():
+        return {}
+    bootstrap = Bootstrap(crossed.pool.outcomes.stems[crossed.order], draws=DRAWS)
+    drawn = {name: CurveDraws.of(crossed.settings(name), best, singles, bootstrap) for name in names}
+    found: dict[str, dict[str, object]] = {}
+    for name, draws in drawn.items():
+        found[name] = {"aiq_ci95": draws.aiq_interval(), "cost_ratio_ci95": draws.ratio_interval()}
+        if "auto" in drawn:
+            found[name]["auto_aiq_lead_ci95"] = drawn["auto"].lead_interval(draws)
+    return found

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from router.features import Features
 from router.policies.fitted import Basis
 from router.policies.lesson import by_turns
 from router.policies.plans import Plan, Plans, plans_for, play, within
+from router.policies.smoothing import Floats
+from router.training.outcomes import Outcomes
 from tests.unit.router.outcome_world import world
 
 SCORES = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
@@ -55,3 +58,36 @@ def test_estimates_of_plans_come_close_to_what_they_do_on_unseen_questions() -> 
         score, cost = play(plan, fresh.scores, costs, again)
         assert abs(expected[:, place].mean() - score.mean()) < 0.08
         assert abs(spent[:, place].mean() - cost.mean()) < 1.0
+
+
+def uneven(count: int, seed: int) -> tuple[Outcomes, Features, Floats]:
+    """Return a world in which some questions of every kind, told by one direction of their vectors, cost far more."""
+    outcomes, features = world(count, seed)
+    costs: Floats = np.where(features.vectors[:, [5]] > 0, 10.0, 1.0) * np.array([[1.0, 2.0, 10.0]])
+    return outcomes, features, costs
+
+
+def fitted_on_uneven() -> tuple[Plans, Basis]:
+    outcomes, features, costs = uneven(2000, seed=1)
+    basis = Basis()
+    lesson = basis.fit(features, outcomes.scores, outcomes.categories, by_turns(outcomes.stems))
+    codes = np.where(outcomes.scores > 0, 0, np.arange(1, 4)[None, :])
+    return Plans().fit(lesson, costs, codes), basis
+
+
+def test_the_cost_of_a_plan_is_expected_of_the_question_and_not_of_its_category_alone() -> None:
+    plans, basis = fitted_on_uneven()
+    _, features, true = uneven(600, seed=2)
+    reading = basis.read(features)
+    strongest = plans.plans.index(Plan((), 2))
+    spent = plans.estimate(reading)[1]
+    assert np.corrcoef(spent[:, strongest], true[:, 2])[0, 1] > 0.4
+    assert abs(np.corrcoef((reading.posterior @ plans.cost_)[:, strongest], true[:, 2])[0, 1]) < 0.2
+    assert (spent > 0).all()
+
+
+def test_plans_kept_before_costs_had_a_line_go_by_the_category() -> None:
+    plans, basis = fitted_on_uneven()
+    del plans.cost_coef_, plans.unit_
+    reading = basis.read(uneven(100, seed=2)[1])
+    np.testing.assert_allclose(plans.estimate(reading)[1], reading.posterior @ plans.cost_)
