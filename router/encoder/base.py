@@ -14,6 +14,11 @@ Vectors: TypeAlias = NDArray[np.float32]
 Embed: TypeAlias = Callable[[Sequence[str]], Vectors]
 
 
+def lanes(embed: Embed) -> tuple[Embed, ...]:
+    """Return what may embed side by side: the one-thread functions in an embedder's `lanes`, else only itself."""
+    return tuple(getattr(embed, "lanes", ())) or (embed,)
+
+
 class TextEncoder(Protocol):
     """Whatever turns texts into unit vectors; equal texts give equal vectors."""
 

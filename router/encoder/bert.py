@@ -11,18 +11,49 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from router.encoder.base import Embed, Vectors
+from router.encoder.base import Vectors
 from router.encoder.folder import BertShape
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 GRAIN = 8
 FAR = -1e4
 """Added to the attention of padding, which leaves it none."""
 TELEMETRY = "openvino_telemetry"
+
+
+class Bert:
+    """Embeds texts on all the threads that its request may use; for one caller at a time.
+
+    Args:
+        tokenizer: cuts texts, without padding.
+        request: an inference request of the graph.
+        width: of a vector.
+        batch: most texts in one inference.
+        lanes: the same on one thread each. Side by side they embed more texts a second than all threads together on
+            one batch, which wait for each other after every operation; a lone text is done sooner by all of them.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, request: Any, width: int, batch: int, lanes: Sequence[Bert] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._request = request
+        self._width = width
+        self._batch = batch
+        self.lanes = tuple(lanes)
+
+    def __call__(self, texts: Sequence[str]) -> Vectors:
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        vectors = np.empty((len(tokens), self._width), dtype=np.float32)
+        for places in alike([len(ids) for ids in tokens], self._batch):
+            found = self._request.infer(list(padded([tokens[place] for place in places])))
+            vectors[places] = next(iter(found.values()))
+        return vectors
 
 
 def load_bert(
@@ -32,8 +63,8 @@ def load_bert(
     threads: int,
     batch: int,
     bfloat16: bool | None = None,
-) -> Embed:
-    """Return a function that embeds texts; it is for one thread at a time.
+) -> Bert:
+    """Return a function that embeds texts, with a lane for each thread where there are several.
 
     Args:
         weights: by the names that BertModel gives them.
@@ -46,17 +77,9 @@ def load_bert(
     tokenizer = Tokenizer.from_file(str(shape.folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(shape.longest)
-    request = _compiled(shape, weights, threads, bfloat16)
-
-    def embed(texts: Sequence[str]) -> Vectors:
-        tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
-        vectors = np.empty((len(tokens), shape.width), dtype=np.float32)
-        for places in alike([len(ids) for ids in tokens], batch):
-            found = request.infer(list(padded([tokens[place] for place in places])))
-            vectors[places] = next(iter(found.values()))
-        return vectors
-
-    return embed
+    wide, *rest = _requests(shape, weights, threads, bfloat16)
+    lanes = [Bert(tokenizer, request, shape.width, batch) for request in rest]
+    return Bert(tokenizer, wide, shape.width, batch, lanes)
 
 
 def alike(lengths: Sequence[int], batch: int) -> Iterator[list[int]]:
@@ -76,20 +99,23 @@ def padded(tokens: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[
     return ids, there.astype(np.float32)
 
 
-def _compiled(shape: BertShape, weights: Mapping[str, NDArray[np.float32]], threads: int, bfloat16: bool | None) -> Any:
-    """Return an inference request of the graph, on this machine's CPU."""
+def _requests(
+    shape: BertShape, weights: Mapping[str, NDArray[np.float32]], threads: int, bfloat16: bool | None
+) -> list[Any]:
+    """Return inference requests of the graph on the CPU: one of all threads; then, of several, one for each."""
     with _without_telemetry():
         import openvino
     core = openvino.Core()
     if bfloat16 is None:
         bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    settings = {
-        "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-    }
-    return core.compile_model(_Graph(shape, weights).model(), "CPU", settings).create_infer_request()
+    settings = {"INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32", "INFERENCE_NUM_THREADS": threads}
+    model = _Graph(shape, weights).model()
+    together = core.compile_model(model, "CPU", {**settings, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"})
+    requests = [together.create_infer_request()]
+    if threads > 1:
+        apart = core.compile_model(model, "CPU", {**settings, "NUM_STREAMS": threads})
+        requests += [apart.create_infer_request() for _ in range(threads)]
+    return requests
 
 
 @contextmanager

@@ -39,6 +39,17 @@ class Model:
         return embed(texts)
 
 
+class Crew(Model):
+    """A model with two lanes; each notes its batches, as the crew notes those of all threads together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lanes = (Model(), Model())
+
+    def shares(self) -> list[list[str]]:
+        return sorted(batch for lane in self.lanes for batch in lane.batches)
+
+
 async def test_vectors_come_in_the_order_of_the_texts() -> None:
     async with Encoder(load=Model().load) as encoder:
         vectors = await encoder.encode(["alpha beta gamma", "delta", "alpha beta gamma"])
@@ -74,6 +85,60 @@ async def test_texts_that_come_while_the_model_works_are_its_next_batch() -> Non
         await asyncio.gather(first, *later)
 
     assert model.batches == [["first"], ["later 0", "later 1", "later 2"]]
+
+
+async def test_a_lone_text_gets_all_threads() -> None:
+    crew = Crew()
+    async with Encoder(load=crew.load) as encoder:
+        for text in ("first", "second"):
+            await encoder.encode([text])
+
+    assert crew.batches == [["first"], ["second"]]
+    assert crew.shares() == []
+
+
+async def test_a_crowd_is_shared_among_the_lanes_side_by_side() -> None:
+    crew = Crew()
+    async with Encoder(load=crew.load) as encoder:
+        await encoder.warm_up()
+        for lane in crew.lanes:
+            lane.go.clear()
+        crowd = asyncio.create_task(encoder.encode([f"text {n}" for n in range(4)]))
+        while not all(lane.batches for lane in crew.lanes):
+            await asyncio.sleep(0.001)
+        for lane in crew.lanes:
+            lane.go.set()
+        vectors = await crowd
+
+    assert vectors == pytest.approx(embed([f"text {n}" for n in range(4)]))
+    assert crew.shares() == [["text 0", "text 1"], ["text 2", "text 3"]]
+    assert crew.batches == [["warm up"]]
+
+
+async def test_nothing_runs_beside_a_lone_text_and_those_who_waited_share_the_lanes() -> None:
+    crew = Crew()
+    async with Encoder(load=crew.load) as encoder:
+        await encoder.warm_up()
+        crew.go.clear()
+        lone = asyncio.create_task(encoder.encode(["lone"]))
+        while len(crew.batches) < 2:
+            await asyncio.sleep(0.001)
+        later = [asyncio.create_task(encoder.encode([f"later {n}"])) for n in range(4)]
+        await asyncio.sleep(0.01)
+        assert crew.shares() == []
+        crew.go.set()
+        await asyncio.gather(lone, *later)
+
+    assert crew.shares() == [["later 0", "later 1"], ["later 2", "later 3"]]
+
+
+async def test_all_lanes_together_hold_no_more_than_a_batch() -> None:
+    crew = Crew()
+    async with Encoder(EncoderConfig(max_batch=4), load=crew.load) as encoder:
+        await encoder.warm_up()
+        await encoder.encode([f"text {n}" for n in range(10)])
+
+    assert max(len(batch) for batch in crew.shares()) == 2
 
 
 async def test_the_same_text_is_encoded_once_for_everybody() -> None:
@@ -168,6 +233,14 @@ async def test_training_gets_its_vectors_in_order_whatever_their_length() -> Non
     texts = ["a long text about nothing much", "short", "a middling text"]
     async with Encoder(EncoderConfig(max_batch=2), load=Model().load) as encoder:
         assert encoder.encode_sync(texts) == pytest.approx(embed(texts))
+
+
+async def test_training_uses_the_lanes() -> None:
+    crew, texts = Crew(), [f"text {n}" for n in range(9)]
+    async with Encoder(EncoderConfig(max_batch=2), load=crew.load) as encoder:
+        assert encoder.encode_sync(texts) == pytest.approx(embed(texts))
+
+    assert sorted(text for batch in crew.shares() for text in batch) == texts
 
 
 async def test_a_missing_model_is_said_at_warm_up(tmp_path: Path) -> None:

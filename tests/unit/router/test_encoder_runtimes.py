@@ -14,6 +14,7 @@ from experts.errors import ConfigError
 from router.adapters import Adapter, save_adapter
 from router.config import EncoderConfig
 from router.encoder import Encoder, load_encoder, model_folder
+from router.encoder.base import lanes
 from router.encoder.bert import GRAIN, alike, padded
 from router.encoder.folder import plain_bert
 from tests.unit.router.chat_questions import QUESTIONS
@@ -58,6 +59,17 @@ def test_the_default_encoders_vectors_are_those_of_torch() -> None:
     texts = [text for questions in QUESTIONS.values() for text in questions]
 
     assert cosines(EncoderConfig(threads=1), [*texts, *LENGTHS]).min() > 0.9999
+
+
+def test_each_thread_has_a_lane_with_the_same_vectors(tmp_path: Path) -> None:
+    folder, texts = tiny_bert(tmp_path / "bert"), list(LENGTHS)
+    config = EncoderConfig(model=str(folder), runtime="openvino", threads=2)
+    wide, alone = load_encoder(config), load_encoder(config.model_copy(update={"threads": 1}))
+
+    assert len(lanes(wide)) == 2
+    assert lanes(alone) == (alone,)
+    for lane in lanes(wide):
+        assert (lane(texts) * wide(texts)).sum(axis=1).min() > 0.9999
 
 
 @pytest.mark.parametrize("pooling", ["pooling_mode_mean_tokens", "pooling_mode_cls_token"])
