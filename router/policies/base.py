@@ -20,7 +20,7 @@ from router.errors import NoEligibleExpert
 from router.policies.candidates import PolicyContext, Scored
 from router.policies.objective import COST_WORTH, balance, cost_share
 from router.policies.selection import how_many, needs, stages_for, worth_asking
-from router.policies.weighing import Arm, arranged, weigh
+from router.policies.weighing import Arm, arranged, new, weigh
 from router.types import Assignment, CandidateScore, DomainScores, Query, RoutingDecision
 
 __all__ = ["Policy", "PolicyContext", "Scored", "decision_for", "settle", "weighed"]
@@ -158,10 +158,13 @@ def _candidates(chosen: Sequence[Arm], ordered: Sequence[Arm]) -> tuple[Candidat
     names = {arm.expert for arm in chosen}
     total = sum([arm.scored.weight for arm in ordered])
     return tuple(
-        CandidateScore._make(
-            (expert, score, quality, expert in names, by.reason, usd, ms, by.weight / total, mode.thinking)
-        )
-        for by, mode, score, usd, ms, expert, quality in ordered
+        [
+            new(
+                CandidateScore,
+                (expert, score, quality, expert in names, reason, usd, ms, weight / total, mode.thinking),
+            )
+            for (_, _, weight, reason, _), mode, score, usd, ms, expert, quality in ordered
+        ]
     )
 
 

@@ -62,7 +62,7 @@ def dearest_price(profiles: Iterable[SkillProfile], economy: Economy) -> Price |
 
 def expected_cost(profile: SkillProfile, query: Query, economy: Economy, longer: float = 1.0) -> float | None:
     """Return the expected USD of one answer, `longer` times as long as usual; None when no price is known."""
-    price = price_of(profile, economy)
+    price = profile.price or price_of(profile, economy)
     if price is None:
         return None
     written = (profile.output_tokens or economy.usual_output_tokens) * longer

@@ -13,9 +13,11 @@ from experts.types import ExpertName
 from router.errors import NoEligibleExpert
 from router.policies.candidates import PolicyContext, Scored
 from router.policies.objective import Economy, balance, cost_share, expected_cost, expected_latency, over_limit, utility
-from router.policies.thinking import Mode, modes
+from router.policies.thinking import AS_IT_IS, Mode, modes
 from router.types import DomainScores, Query
 
+new = tuple.__new__
+"""Makes a named tuple in half the time of calling its class, which counts with a hundred candidates."""
 UNACCEPTABLE = 2.0
 """Taken off the score of an expert below the acceptable quality: more than any utility spans."""
 
@@ -60,7 +62,11 @@ def weigh(
     c = balance(query, economy)
     plain = c == 1 and economy.latency_weight == 0
     rule = _Rule(c, _least_acceptable(ranked, query, context, bar), query.objective.limited, plain)
+    nothing_counts = rule.plain and not rule.limited
     for scored in ranked:
+        if nothing_counts and scored.profile.thinking is None and scored.quality is not None:
+            arms.append(_usual_arm(scored, query, economy))
+            continue
         arm, reason = _best_arm(scored, query, scores, economy, rule)
         if arm is None:
             over[scored.profile.expert] = reason or "over the request's limits"
@@ -92,6 +98,16 @@ def arranged(
     return sorted(arms, key=lambda arm: arm.expert != front), staying
 
 
+def _usual_arm(scored: Scored, query: Query, economy: Economy) -> Arm:
+    """Return the one arm of a candidate of which only the quality counts: what `_best_arm` says of it, but sooner."""
+    profile = scored.profile
+    load = query.load.get(profile.expert) if query.load else None
+    latency = expected_latency(profile, load) if load or profile.latency_ms is not None else None
+    cost, quality = expected_cost(profile, query, economy), scored.quality
+    expected = quality if quality is None or quality < 1.0 else 1.0
+    return new(Arm, (scored, AS_IT_IS[0], scored.score, cost, latency, profile.expert, expected))
+
+
 def _best_arm(
     scored: Scored, query: Query, scores: DomainScores, economy: Economy, rule: _Rule
 ) -> tuple[Arm | None, str | None]:
@@ -113,7 +129,7 @@ def _best_arm(
     if scored.quality is None:
         return Arm(scored, mode, scored.score, cost, latency, profile.expert, None), None
     expected = min(1.0, scored.quality + mode.gain)
-    return tuple.__new__(Arm, (scored, mode, worth, cost, latency, profile.expert, expected)), None
+    return new(Arm, (scored, mode, worth, cost, latency, profile.expert, expected)), None
 
 
 def _worth(

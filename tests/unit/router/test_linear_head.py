@@ -14,7 +14,7 @@ from router.artifacts import Manifest, load_head, parameters, save_head
 from router.classifiers.blend import BlendHead
 from router.classifiers.lexical import places, word_matrix, word_scores
 from router.classifiers.linear import LinearHead, balanced
-from router.classifiers.memory import Memory
+from router.classifiers.memory import Memory, highest
 from router.encoder import Vectors
 from router.taxonomy import OUT_OF_SCOPE, default_taxonomy
 from tests.fakes.encoder import DIMENSION, embed
@@ -168,3 +168,13 @@ def test_a_missing_or_damaged_file_is_refused(folder: Path, name: str, content: 
 def test_a_head_is_kept_without_pickles(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"manifest.json", "head.safetensors"}
     assert np.isfinite(load_head(folder, encoder="fake")[0].linear_.coef_).all()
+
+
+@pytest.mark.parametrize("size", [30, 99, 2_999, 3_100, 12_034])
+def test_the_highest_values_are_found_among_few_and_many(size: int) -> None:
+    values = np.random.default_rng(size).integers(0, 500, size).astype(np.float32)
+
+    found = highest(values, 30)
+
+    assert len(set(found.tolist())) == 30
+    assert sorted(values[found].tolist()) == sorted(values.tolist())[-30:]

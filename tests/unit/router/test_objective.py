@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from experts.profile import Price, Skill, SkillProfile
 from router.errors import NoEligibleExpert
 from router.policies import PolicyContext
+from router.policies.candidates import Scored
 from router.policies.objective import Economy, dearest_price, expected_cost, expected_latency
 from router.policies.profile import ProfilePolicy
+from router.policies.weighing import weigh
 from router.types import Constraints, DomainScores, Load, Objective, Query, RoutingDecision
 
 ASK = Query(messages=({"role": "user", "content": "?"},), prompt_tokens=1000, max_output_tokens=1000)
@@ -115,6 +117,19 @@ def test_every_candidate_shows_what_it_would_cost_and_take() -> None:
     assert {"big": 1500.0, "small": None} == {each.expert: each.latency_ms for each in decision.candidates}
     assert {"big": 0.02, "small": 0.0002} == pytest.approx({each.expert: each.cost_usd for each in decision.candidates})
     assert pytest.approx(0.02) == decision.cost_usd
+
+
+def test_where_nothing_but_quality_counts_everybody_is_weighed_alike() -> None:
+    pool = (*POOL, expert("slow", 0.5, 2.0, latency_ms=900.0))
+    ranked = [Scored(profile, score, 1.0, "", score) for profile, score in zip(pool, (1.1, 0.7, 0.6, 0.5), strict=True)]
+    generous = replace(ASK, objective=Objective(max_cost_usd=1e9))
+
+    soon, _ = weigh(ranked, ASK, MATH, PolicyContext(), None)
+    with_limits, _ = weigh(ranked, generous, MATH, PolicyContext(), None)
+
+    assert soon == with_limits
+    assert [arm.quality for arm in soon] == [1.0, 0.7, 0.6, 0.5]
+    assert soon[3].latency_ms == 900.0
 
 
 def test_who_is_too_dear_is_left_out_with_the_reason() -> None:
