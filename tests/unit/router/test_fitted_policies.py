@@ -12,6 +12,7 @@ from experts.errors import ConfigError
 from experts.profile import SkillProfile
 from router.features import Features, read_features
 from router.fitted import FittedPolicies, artifact_policies
+from router.policies.auto import Stacked
 from router.policies.base import PolicyContext
 from router.policies.domain import without_doubtful_leads
 from router.policies.fitted import ESTIMATORS, Basis, FittedPolicy, asked_text
@@ -56,6 +57,12 @@ def test_auto_learns_nothing_from_shuffled_outcomes() -> None:
     best = fresh.scores[:, int(shuffled.scores.mean(axis=0).argmax())]
     chosen = fresh.scores[np.arange(400), estimates["auto"].argmax(axis=1)]
     assert (chosen - best).mean() <= 0.03
+
+
+def test_auto_takes_its_usual_weights_nearly_as_they_are(fitted: FittedPolicies) -> None:
+    stack = fitted.estimators["auto"]
+    assert isinstance(stack, Stacked)
+    assert 0.95 < stack.weights_.sum() < 1.3
 
 
 def test_auto_is_calibrated_on_unseen_questions(fitted: FittedPolicies) -> None:
