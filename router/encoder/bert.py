@@ -1,6 +1,8 @@
 """Run a plain BERT sentence encoder with OpenVINO, its graph written out from the weights: no torch, no export.
 
-Numbers are bfloat16 where the processor multiplies those (cosine to float32 0.99998), float32 elsewhere.
+Precisions: `int8` keeps weights as bytes with a scale a row, and turns what they are multiplied with into bytes too, a
+scale for each `BYTES` numbers of a token (cosine to float32: mean 0.999); all else is float32. `bfloat16` (0.99999) and
+`float32` keep to their type. `auto` is bfloat16 where the processor multiplies that, else float32.
 Texts are padded to a multiple of `GRAIN` tokens and share an inference with others of the same padded length,
 so little padding is computed, and few shapes have to be compiled.
 """
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 GRAIN = 8
+BYTES = 64
+"""Numbers of a token that share a scale when they are turned into bytes."""
+PRECISIONS = ("int8", "bfloat16", "float32")
 FAR = -1e4
 """Added to the attention of padding, which leaves it none."""
 TELEMETRY = "openvino_telemetry"
@@ -62,7 +67,7 @@ def load_bert(
     *,
     threads: int,
     batch: int,
-    bfloat16: bool | None = None,
+    precision: str = "auto",
 ) -> Bert:
     """Return a function that embeds texts, with a lane for each thread where there are several.
 
@@ -70,14 +75,14 @@ def load_bert(
         weights: by the names that BertModel gives them.
         threads: how many one inference may use.
         batch: most texts in one inference.
-        bfloat16: whether to multiply in bfloat16; None: where the processor does.
+        precision: one of PRECISIONS, or `auto`.
     """
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(shape.folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(shape.longest)
-    wide, *rest = _requests(shape, weights, threads, bfloat16)
+    wide, *rest = _requests(shape, weights, threads, precision)
     lanes = [Bert(tokenizer, request, shape.width, batch) for request in rest]
     return Bert(tokenizer, wide, shape.width, batch, lanes)
 
@@ -99,17 +104,26 @@ def padded(tokens: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[
     return ids, there.astype(np.float32)
 
 
-def _requests(
-    shape: BertShape, weights: Mapping[str, NDArray[np.float32]], threads: int, bfloat16: bool | None
-) -> list[Any]:
+def byte_scales(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what each row is divided by to lie within -127..127, shape [rows, 1]."""
+    highest = np.abs(matrix).max(axis=1, keepdims=True)
+    return np.asarray(np.where(highest > 0, highest, 1.0) / 127, dtype=np.float32)
+
+
+def _requests(shape: BertShape, weights: Mapping[str, NDArray[np.float32]], threads: int, precision: str) -> list[Any]:
     """Return inference requests of the graph on the CPU: one of all threads; then, of several, one for each."""
     with _without_telemetry():
         import openvino
     core = openvino.Core()
-    if bfloat16 is None:
-        bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    settings = {"INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32", "INFERENCE_NUM_THREADS": threads}
-    model = _Graph(shape, weights).model()
+    if precision == "auto":
+        able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = "bfloat16" if able else "float32"
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": BYTES if precision == "int8" else 0,
+    }
+    model = _Graph(shape, weights, int8=precision == "int8").model()
     together = core.compile_model(model, "CPU", {**settings, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"})
     requests = [together.create_infer_request()]
     if threads > 1:
@@ -137,10 +151,10 @@ class _Graph:
     Shapes: B texts, S tokens, H width, A heads.
     """
 
-    def __init__(self, shape: BertShape, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    def __init__(self, shape: BertShape, weights: Mapping[str, NDArray[np.float32]], *, int8: bool) -> None:
         from openvino import opset13
 
-        self._op, self._shape, self._weights = opset13, shape, weights
+        self._op, self._shape, self._weights, self._int8 = opset13, shape, weights, int8
 
     def model(self) -> Any:
         """Return the model: token ids [B, S] and their mask [B, S] -> unit vectors [B, H]."""
@@ -188,7 +202,14 @@ class _Graph:
 
     def _linear(self, states: Any, name: str) -> Any:
         op = self._op
-        return op.add(op.matmul(states, self._constant(f"{name}.weight"), False, True), self._constant(f"{name}.bias"))
+        matrix = self._bytes(f"{name}.weight") if self._int8 else self._constant(f"{name}.weight")
+        return op.add(op.matmul(states, matrix, False, True), self._constant(f"{name}.bias"))
+
+    def _bytes(self, name: str) -> Any:
+        """Return a matrix as bytes times a scale for each row, which OpenVINO multiplies as they are."""
+        op, scales = self._op, byte_scales(self._weights[name])
+        rounded = np.round(self._weights[name] / scales).astype(np.int8)
+        return op.multiply(op.convert(op.constant(rounded), "f32"), op.constant(scales))
 
     def _normalised(self, states: Any, name: str) -> Any:
         op = self._op

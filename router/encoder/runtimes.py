@@ -1,7 +1,7 @@
 """Choose what runs the encoder, and lay its adapter over the weights.
 
 auto        `openvino` where the model is a plain BERT, else `torch`
-openvino    bert.py: starts in a second, bfloat16 or float32
+openvino    bert.py: starts in a second, int8, bfloat16 or float32
 torch       sentence_transformer.py: every model that sentence-transformers knows
 """
 
@@ -14,7 +14,7 @@ from experts.errors import ConfigError
 from router.adapters import Adapter, load_adapter, merged_weights
 from router.config import EncoderConfig
 from router.encoder.base import Embed
-from router.encoder.bert import load_bert
+from router.encoder.bert import PRECISIONS, load_bert
 from router.encoder.folder import BertShape, model_folder, plain_bert
 from router.encoder.sentence_transformer import Weights, load_sentence_transformer
 
@@ -53,7 +53,12 @@ def _with_openvino(config: EncoderConfig) -> Embed:
             f"routing.encoder.runtime: '{config.model}' is not a folder with a plain BERT, mean or [CLS] pooling and "
             "model.safetensors, which is what openvino runs here: use `auto` or `torch`."
         )
-    return load_bert(shape, _adapted(config)(shape.weights()), threads=config.threads, batch=config.max_batch)
+    if config.precision not in ("auto", *PRECISIONS):
+        raise ConfigError(
+            f"routing.encoder.precision: there is no '{config.precision}'; choose one of auto, {', '.join(PRECISIONS)}."
+        )
+    weights = _adapted(config)(shape.weights())
+    return load_bert(shape, weights, threads=config.threads, batch=config.max_batch, precision=config.precision)
 
 
 def _with_torch(config: EncoderConfig) -> Embed:

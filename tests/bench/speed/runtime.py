@@ -38,13 +38,13 @@ def torch_runtime(dtype: str) -> Callable[[Path, BertShape, int], Embed]:
     return load
 
 
-def openvino_runtime(bfloat16: bool) -> Callable[[Path, BertShape, int], Embed]:
+def openvino_runtime(precision: str) -> Callable[[Path, BertShape, int], Embed]:
     """What the router serves with."""
 
     def load(folder: Path, shape: BertShape, threads: int) -> Embed:
         from router.encoder.bert import load_bert
 
-        return load_bert(shape, shape.weights(), threads=threads, batch=BATCH, bfloat16=bfloat16)
+        return load_bert(shape, shape.weights(), threads=threads, batch=BATCH, precision=precision)
 
     return load
 
@@ -65,8 +65,9 @@ RUNTIMES = {
     "torch bfloat16": torch_runtime("bfloat16"),
     "onnxruntime float32": onnx_runtime(int8=False),
     "onnxruntime int8": onnx_runtime(int8=True),
-    "openvino float32": openvino_runtime(bfloat16=False),
-    "openvino bfloat16": openvino_runtime(bfloat16=True),
+    "openvino float32": openvino_runtime("float32"),
+    "openvino bfloat16": openvino_runtime("bfloat16"),
+    "openvino int8": openvino_runtime("int8"),
 }
 
 

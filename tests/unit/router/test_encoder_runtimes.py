@@ -15,7 +15,7 @@ from router.adapters import Adapter, save_adapter
 from router.config import EncoderConfig
 from router.encoder import Encoder, load_encoder, model_folder
 from router.encoder.base import lanes
-from router.encoder.bert import GRAIN, alike, padded
+from router.encoder.bert import GRAIN, alike, byte_scales, padded
 from router.encoder.folder import plain_bert
 from tests.unit.router.chat_questions import QUESTIONS
 
@@ -55,10 +55,11 @@ def cosines(config: EncoderConfig, texts: list[str]) -> np.ndarray[tuple[int], n
     return np.asarray((ours * theirs).sum(axis=1))
 
 
-def test_the_default_encoders_vectors_are_those_of_torch() -> None:
+@pytest.mark.parametrize(("precision", "least"), [("float32", 0.9999), ("bfloat16", 0.9999), ("int8", 0.995)])
+def test_the_default_encoders_vectors_are_those_of_torch(precision: str, least: float) -> None:
     texts = [text for questions in QUESTIONS.values() for text in questions]
 
-    assert cosines(EncoderConfig(threads=1), [*texts, *LENGTHS]).min() > 0.9999
+    assert cosines(EncoderConfig(threads=1, precision=precision), [*texts, *LENGTHS[1:]]).min() > least
 
 
 def test_each_thread_has_a_lane_with_the_same_vectors(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_each_thread_has_a_lane_with_the_same_vectors(tmp_path: Path) -> None:
 def test_another_berts_vectors_are_those_of_torch(pooling: str, tmp_path: Path) -> None:
     folder = tiny_bert(tmp_path / "bert", pooling=pooling)
 
-    assert cosines(EncoderConfig(model=str(folder)), list(LENGTHS)).min() > 0.9999
+    assert cosines(EncoderConfig(model=str(folder), precision="float32"), list(LENGTHS)).min() > 0.9999
 
 
 def test_an_adapter_changes_both_runtimes_alike_and_the_name(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_an_adapter_changes_both_runtimes_alike_and_the_name(tmp_path: Path) -> 
     factors = {f"{ADAPTED}.lora_A": random.normal(size=(4, WIDTH)), f"{ADAPTED}.lora_B": random.normal(size=(WIDTH, 4))}
     save_adapter(Adapter({name: each.astype(np.float32) for name, each in factors.items()}, scale=0.5), tmp_path)
     (tmp_path / "manifest.json").write_text('{"adapter": {"scale": 0.5}}')
-    plain = EncoderConfig(model=str(folder), runtime="openvino")
+    plain = EncoderConfig(model=str(folder), runtime="openvino", precision="float32")
     adapted = plain.model_copy(update={"adapter": str(tmp_path)})
     texts = list(LENGTHS[1:])
 
@@ -121,6 +122,17 @@ def test_max_pooling_and_prompts_are_left_to_torch(tmp_path: Path) -> None:
 def test_an_unknown_runtime_is_an_error_that_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="choose one of auto, openvino, torch"):
         load_encoder(EncoderConfig(runtime="abacus"))
+
+
+def test_an_unknown_precision_is_an_error_that_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="choose one of auto, int8, bfloat16, float32"):
+        load_encoder(EncoderConfig(precision="int3"))
+
+
+def test_a_rows_largest_weight_takes_all_of_a_byte_and_zeros_stay_zeros() -> None:
+    matrix = np.array([[0.5, -2.0], [0.0, 0.0]], dtype=np.float32)
+
+    assert (matrix / byte_scales(matrix)).round().tolist() == [[32.0, -127.0], [0.0, 0.0]]
 
 
 def test_texts_of_like_length_share_an_inference() -> None:
