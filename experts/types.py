@@ -21,6 +21,8 @@ ExpertName: TypeAlias = str
 Domain: TypeAlias = str
 Message: TypeAlias = Mapping[str, Any]
 """One chat message exactly as the client wrote it (OpenAI's wire shape); unknown fields survive."""
+BATCH_PRIORITY = -100
+"""The priority of work nobody waits for; at or below it a call is background work (see `experts.admission`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,19 @@ class ExpertCall:
         parameters: everything else of the request body, passed to the server untouched.
         deadline_seconds: total time allowed from the first attempt to the last chunk; None means the
             expert's own limit. All attempts and fallbacks share it.
+        priority: higher is served first where calls wait for a place.
     """
 
     expert: ExpertName
     messages: tuple[Message, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     deadline_seconds: float | None = None
+    priority: int = 0
+
+    @property
+    def background(self) -> bool:
+        """Whether this is work nobody waits for."""
+        return self.priority <= BATCH_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)
