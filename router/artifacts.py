@@ -27,7 +27,7 @@ from router.classifiers.memory import Memory
 from router.taxonomy import OUT_OF_SCOPE
 
 SHIPPED = Path(__file__).parent / "heads" / "default"
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def load_head(folder: Path, *, encoder: str) -> tuple[BlendHead, Manifest]:
 
 def parameters(head: BlendHead) -> dict[str, Any]:
     """Return the hyper-parameters of a head, as its constructor takes them."""
-    return {name: getattr(head, name) for name in ("C", "words", "balance", "share", "closeness", "doubt")}
+    return {name: getattr(head, name) for name in ("C", "words", "balance", "share")}
 
 
 def _arrays(head: BlendHead) -> dict[str, NDArray[Any]]:
@@ -110,7 +110,7 @@ def _arrays(head: BlendHead) -> dict[str, NDArray[Any]]:
         "projection": memory.projection.astype(np.float16),
         "rows": memory.rows,
         "labels": memory.labels.astype(np.int16),
-        "edges": head.edges_,
+        "scope": head.scope_,
     }
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
@@ -135,7 +135,7 @@ def _assemble(manifest: Manifest, arrays: Mapping[str, NDArray[Any]], calibratio
         classes=len(classes),
         elsewhere=classes.index(OUT_OF_SCOPE) if outside else None,
     )
-    head.domains_, head.edges_ = manifest.domains, arrays["edges"]
+    head.domains_, head.scope_ = manifest.domains, arrays["scope"]
     head.temperature_ = float(calibration["temperature_"])
     return head
 

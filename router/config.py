@@ -119,7 +119,7 @@ class RoutingConfig(Strict):
         ge=0,
         le=1,
         description="The default expert answers unless it is at least this probable that the chosen one is "
-        "better; also when the question looks like nothing the classifier knows (familiarity below a third).",
+        "better, and that the question belongs to any known domain at all (familiarity).",
     )
     budget_ms: float = Field(
         default=250, gt=0, description="Time classification may take before the default expert answers."

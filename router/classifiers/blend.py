@@ -2,9 +2,8 @@
 
     vector, text ── LinearHead ──> P(class)  ┐ average over domains ── temperature ──> probabilities
     vector ──────── Memory ──────> votes     ┘
-                                   closeness ┐
-                    LinearHead ──> P(none)   ├ sum ── rank among texts of known domains ──> familiarity
-                                highest P ───┘
+                    odds of belonging anywhere, by either half ┐
+                    closeness, highest P, length               ┴ logistic regression ──> familiarity
 
 The two halves err differently: the regression draws broad borders and reads words, the neighbours know the odd corners.
 """
@@ -25,56 +24,55 @@ from router.classifiers.memory import Memory
 from router.encoder import Vectors
 from router.taxonomy import OUT_OF_SCOPE
 
-EDGES = 76
-FAMILIAR = 0.75
-"""Share of the held-out texts that may look stranger before a text counts as wholly familiar."""
+SIGNS = ("odds", "votes", "closeness", "doubt", "length")
+"""What speaks for a text's belonging to some domain: log-odds of any class but `OUT_OF_SCOPE` by the regression and by
+the neighbours, mean cosine to the five closest texts of a domain, log of the highest average, log of its words."""
+USUAL_SCOPE = (1.0, 0.0, 25.0, 2.0, 0.0)
+"""What the signs weigh where no out-of-scope text was held out to learn it from."""
+RARE = 0.05
+"""Share of known texts that are taken for strange in that case."""
+OUTSIDE = 0.15
+"""Share of what people ask that is assumed to be out of scope; the held-out texts say nothing about that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blend:
     """What a head thinks before calibration: `averages` over the domains, shape [n, domains], rows summing to 1,
-    and `evidence` that a text belongs to any of them, shape [n], larger is surer."""
+    and the `signs` that a text belongs to any of them, shape [n, len(SIGNS)]."""
 
     averages: NDArray[np.float64]
-    evidence: NDArray[np.float64]
+    signs: NDArray[np.float64]
 
     def __add__(self, other: Blend) -> Blend:
-        return Blend(np.concatenate([self.averages, other.averages]), np.concatenate([self.evidence, other.evidence]))
+        return Blend(np.concatenate([self.averages, other.averages]), np.concatenate([self.signs, other.signs]))
 
 
 class BlendHead:
     """Regression and neighbours over the domains; texts labelled `OUT_OF_SCOPE` teach it what it is not for.
 
     Probabilities are the average to the power of 1/T, T minimising the log loss on texts that were not fitted on (after
-    Guo et al. 2017, 1706.04599, equation 9). Familiarity is the share of those texts that look stranger, divided by
-    `FAMILIAR` and at most 1: a text stranger than all of them has 0, one like the upper quartile 1. What looks strange
-    is learned from examples (outlier exposure, Hendrycks et al. 2019, 1812.04606) and from the mean cosine to the five
-    closest texts.
+    Guo et al. 2017, 1706.04599, equation 9). Familiarity is the probability that a text belongs to any domain at all: a
+    logistic regression on the `SIGNS` (after Platt 1999), fitted on kinds of texts that were left out in turn, some of
+    them out of scope (outlier exposure, Hendrycks et al. 2019, 1812.04606). So the product of the two is how probable
+    it is that the top domain is right.
 
     Args:
         C, words, balance: of the regression (`LinearHead`).
         share: weight of the regression in the average; the rest is the neighbours'.
-        closeness, doubt: weights of the mean cosine and of the log of the highest average, against the log-odds of
-            belonging anywhere, in the evidence. The odds alone tell apart what looks like our examples of out of
-            scope; whole domains that were never seen are told by the other two.
     """
 
     def __init__(
         self,
         *,
-        C: float = 2.0,  # noqa: N803
+        C: float = 1.0,  # noqa: N803
         words: float = 2.0,
         balance: float = 1.0,
         share: float = 0.5,
-        closeness: float = 25.0,
-        doubt: float = 2.0,
     ) -> None:
         self.C = C
         self.words = words
         self.balance = balance
         self.share = share
-        self.closeness = closeness
-        self.doubt = doubt
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -93,11 +91,13 @@ class BlendHead:
         self.domains_ = tuple(name for name in classes if name != OUT_OF_SCOPE)
         self.temperature_ = 1.0
         known = numbers != elsewhere
-        self.edges_ = _edges(self.blend(vectors[known], [text for text, ok in zip(texts, known, strict=True) if ok]))
+        self.scope_ = _usual_scope(
+            self.blend(vectors[known], [text for text, ok in zip(texts, known, strict=True) if ok])
+        )
         return self
 
     def calibrate(self, held_out: Blend, labels: Sequence[Domain], weights: Sequence[float] | None = None) -> Self:
-        """Set temperature and familiarity by what was said of texts nobody fitted on; unknown labels do not count.
+        """Set the temperature by what was said of texts nobody fitted on; unknown labels do not count.
 
         `weights` say how much each text counts for the temperature.
         """
@@ -108,28 +108,37 @@ class BlendHead:
         shares = np.ones(len(known)) if weights is None else np.array(weights)[known]
         losses = [-(shares * np.log(_sharpened(rows, t)[range(len(known)), columns] + 1e-12)).sum() for t in grid]
         self.temperature_ = float(grid[int(np.argmin(losses))])
-        self.edges_ = _edges(held_out)
+        self.scope_ = _usual_scope(held_out)
         return self
 
+    def learn_scope(self, held_out: Blend, labels: Sequence[Domain]) -> Self:
+        """Learn what is out of scope from held-out texts; without any that is, the usual weights stay."""
+        known = np.array([label != OUT_OF_SCOPE for label in labels])
+        if not known.all() and known.any():
+            self.scope_ = _fitted_scope(held_out.signs, known)
+        return self
+
+    def evidence(self, found: Blend) -> NDArray[np.float64]:
+        """Return the log-odds that texts belong to any domain, shape [n]."""
+        scope = self._fitted().scope_.astype(np.float64)
+        return np.asarray(found.signs @ scope[:-1] + scope[-1])
+
     def blend(self, vectors: Vectors, texts: Sequence[str]) -> Blend:
-        """Return the uncalibrated averages and the evidence."""
+        """Return the uncalibrated averages and the signs."""
         head = self._fitted()
         linear, near = head.linear_.predict_proba(vectors, texts), head.memory_.ask(vectors)
         classes = head.linear_.classes_
         inside = [place for place, name in enumerate(classes) if name != OUT_OF_SCOPE]
-        odds = np.zeros(len(vectors))
-        if len(inside) < len(classes):
-            none = np.clip(linear[:, classes.index(OUT_OF_SCOPE)], 1e-6, 1 - 1e-6)
-            odds = np.log(1 - none) - np.log(none)
         both = (head.share * linear + (1 - head.share) * near.votes)[:, inside]
         averages = both / both.sum(axis=1, keepdims=True)
-        sure = np.log(averages.max(axis=1))
-        return Blend(averages, odds + head.closeness * near.closeness + head.doubt * sure)
+        odds = [_odds_inside(part[:, inside].sum(axis=1)) for part in (linear, near.votes)]
+        lengths = np.log1p([len(text.split()) for text in texts])
+        return Blend(averages, np.stack([*odds, near.closeness, np.log(averages.max(axis=1)), lengths], axis=1))
 
     def judge(self, vectors: Vectors, texts: Sequence[str]) -> Judgement:
         """Return calibrated probabilities and familiarity."""
         found = self.blend(vectors, texts)
-        familiarity = np.interp(found.evidence, self.edges_, np.linspace(0.0, 1.0, len(self.edges_)))
+        familiarity = 1 / (1 + np.exp(-np.clip(self.evidence(found), -50.0, 50.0)))
         return Judgement(_sharpened(found.averages, self.temperature_), familiarity)
 
     def _fitted(self) -> Self:
@@ -146,6 +155,24 @@ def _sharpened(averages: NDArray[np.float64], temperature: float) -> NDArray[np.
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
-def _edges(found: Blend) -> NDArray[np.float32]:
-    """Return the evidence at EDGES quantiles up to `FAMILIAR`."""
-    return np.asarray(np.quantile(found.evidence, np.linspace(0.0, FAMILIAR, EDGES)), dtype=np.float32)
+def _odds_inside(inside: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log-odds, cut off where a half is surer than its examples can make it."""
+    share = np.clip(inside, 1e-4, 1 - 1e-4)
+    return np.asarray(np.log(share) - np.log(1 - share))
+
+
+def _usual_scope(known: Blend) -> NDArray[np.float32]:
+    """Return weights of the signs and an intercept by which the strangest `RARE` of known texts count as strange."""
+    weights = np.array(USUAL_SCOPE)
+    return np.append(weights, -np.quantile(known.signs @ weights, RARE)).astype(np.float32)
+
+
+def _fitted_scope(signs: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return weights of the signs and an intercept, as if `OUTSIDE` of the texts were out of scope."""
+    from sklearn.linear_model import LogisticRegression
+
+    shares = np.where(known, (1 - OUTSIDE) / known.sum(), OUTSIDE / (~known).sum()) * len(known)
+    middle, spread = signs.mean(axis=0), signs.std(axis=0) + 1e-9
+    model = LogisticRegression(max_iter=500).fit((signs - middle) / spread, known, sample_weight=shares)
+    weights = model.coef_[0] / spread
+    return np.append(weights, model.intercept_[0] - weights @ middle).astype(np.float32)

@@ -37,7 +37,7 @@ class CentroidHead:
         neighbours: int = 3,
         temperature: float = 0.03,
         strange: float = 0.1,
-        familiar: float = 0.5,
+        familiar: float = 0.3,
     ) -> None:
         self.domains = tuple(vectors)
         self._examples = vectors

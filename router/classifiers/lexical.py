@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-BUCKETS = 4096
+BUCKETS = 8192
 LONGEST = 1200
 """Characters of a text that are read."""
 _SIGN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")

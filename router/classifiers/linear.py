@@ -25,7 +25,7 @@ class LinearHead:
             between them the weights are taken to that power.
     """
 
-    def __init__(self, *, C: float = 2.0, words: float = 2.0, balance: float = 1.0) -> None:  # noqa: N803
+    def __init__(self, *, C: float = 1.0, words: float = 2.0, balance: float = 1.0) -> None:  # noqa: N803
         self.C = C
         self.words = words
         self.balance = balance

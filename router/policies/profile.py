@@ -26,8 +26,6 @@ from router.policies.skill import SkillTable, skill_table
 from router.policies.weighing import new
 from router.types import DomainScores, Query, RoutingDecision
 
-STRANGENESS = 1 / 3
-"""Share of `fallback_confidence` below which a familiarity means that the classifier's word counts for nothing."""
 SLIGHTEST = 1e-12
 """No candidate has less weight than this share of the best one's."""
 
@@ -97,7 +95,8 @@ def quality_bar(scores: DomainScores, table: SkillTable, query: Query, context: 
 def _doubt(ranked: Sequence[Scored], scores: DomainScores, table: SkillTable, context: PolicyContext) -> str | None:
     """Return why the default expert should answer instead of the best one, or None when nothing speaks for it.
 
-    `support` is the probability of those domains in which the best expert really beats the default one.
+    `support` is the probability of those domains in which the best expert really beats the default one, if the query
+    belongs to any; familiarity is the probability that it does.
     """
     default = next((each.profile for each in ranked if each.expert == context.default), None)
     best = ranked[0].profile
@@ -105,11 +104,11 @@ def _doubt(ranked: Sequence[Scored], scores: DomainScores, table: SkillTable, co
         return None
     better = [d for d in scores.scores if table.skill(best, d) > table.skill(default, d)]
     support = sum(scores.scores[domain] for domain in better)
-    if scores.familiarity < STRANGENESS * context.fallback_confidence:
+    if support * scores.familiarity >= context.fallback_confidence:
+        return None
+    if support >= context.fallback_confidence:
         return f"unlike anything known (familiarity {scores.familiarity:.2f}): {default.expert} answers"
-    if support < context.fallback_confidence:
-        return f"too unsure of {best.expert} (confidence {support:.2f}): {default.expert} answers"
-    return None
+    return f"too unsure of {best.expert} (confidence {support:.2f}): {default.expert} answers"
 
 
 def _default_first(ranked: Sequence[Scored], context: PolicyContext) -> list[Scored]:

@@ -14,7 +14,7 @@ from experts.types import Domain
 from router.adapters import load_adapter
 from router.artifacts import load_head
 from router.classifiers.base import Head
-from router.config import EncoderConfig, RoutingConfig
+from router.config import EncoderConfig
 from router.conversation import window
 from router.encoder import Encoder, Vectors
 from router.taxonomy import Taxonomy, default_taxonomy
@@ -22,9 +22,7 @@ from router.training.prompts import Prompt, of_split, out_of_scope, read_prompts
 
 CALIBRATION_BINS = 15
 DOUBT = 0.5
-"""Confidence below which the expert of the most probable domain is likelier wrong than right."""
-STRANGE = RoutingConfig().fallback_confidence / 3
-"""Familiarity below which a prompt falls back, as routing does by default."""
+"""Probability below which the expert of the most probable domain is likelier wrong than right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Judged:
 
     @property
     def falls_back(self) -> NDArray[np.bool_]:
-        return (self.confidence < DOUBT) | (self.familiarity < STRANGE)
+        return np.asarray(self.confidence * self.familiarity < DOUBT)
 
 
 def evaluate_head(
@@ -177,9 +175,10 @@ def out_of_scope_auroc(known: Judged, strange: Judged) -> float:
 def routed_rightly(known: Judged, right: NDArray[np.bool_], strange: Judged | None) -> float:
     """Return the share of prompts that reach the expert of their domain, or the fallback where that is better.
 
-    A prompt falls back when its confidence is below `DOUBT` or its familiarity below `STRANGE`. A prompt of a known
-    domain is routed rightly when its domain was found and it did not fall back, or when it fell back and would have
-    gone wrong; an out-of-scope prompt when it fell back.
+    A prompt falls back when confidence times familiarity, the probability that its top domain is right, is below
+    `DOUBT`: routing's own rule at a `fallback_confidence` of as much. A prompt of a known domain is routed rightly when
+    its domain was found and it did not fall back, or when it fell back and would have gone wrong; an out-of-scope
+    prompt when it fell back.
     """
     good = right != known.falls_back
     if strange is not None:

@@ -31,16 +31,17 @@ _SLOT = re.compile(r"\{(\w+?)\}")
 
 
 def own_prompts() -> Iterator[Prompt]:
-    """Yield every prompt of our own, all for fitting; the kind is the latter part of the source."""
+    """Yield every prompt of our own, all for fitting; a source ends with the kind, else with file and domain."""
     for entry in default_taxonomy().entries.values():
         yield from (Prompt(text, entry.name, "train", SOURCE) for text in entry.examples)
     for path in sorted(files("router.training").joinpath("own_prompts").iterdir(), key=lambda path: path.name):
         table = yaml.safe_load(path.read_text(encoding="utf-8"))
         slots = table.pop("slots", {})
+        where = path.name.removesuffix(".yaml")
         for domain, kinds in table.items():
             label = OUT_OF_SCOPE if domain == STRAYS else domain
             for kind in kinds if isinstance(kinds, list) else [kinds]:
-                yield from _of_kind(kind, label, slots)
+                yield from _of_kind({"name": f"{where}, {domain}", **kind}, label, slots)
 
 
 def for_labels(prompts: Iterable[Prompt], labels: Sequence[Domain], taxonomy: Taxonomy | None = None) -> list[Prompt]:
@@ -56,7 +57,7 @@ def for_labels(prompts: Iterable[Prompt], labels: Sequence[Domain], taxonomy: Ta
 
 
 def _of_kind(kind: Mapping[str, Any], domain: Domain, slots: Mapping[str, Sequence[str]]) -> Iterator[Prompt]:
-    source = f"{SOURCE}: {kind['name']}" if "name" in kind else SOURCE
+    source = f"{SOURCE}: {kind['name']}"
     for frame in kind.get("frames", ()):
         if "topics" in kind:
             texts = [frame.format(topic) for topic in kind["topics"]]

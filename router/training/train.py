@@ -9,6 +9,7 @@ from functools import reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -21,12 +22,15 @@ from router.classifiers.blend import Blend, BlendHead
 from router.config import EncoderConfig
 from router.encoder import Encoder, Vectors
 from router.taxonomy import OUT_OF_SCOPE
+from router.training.dressing import MOST as MOST_DRESSED
+from router.training.dressing import dressed
 from router.training.evaluate import adapted, embed, figures, judged, read
 from router.training.finetune import load_model, tune_encoder
 from router.training.own import SOURCE, for_labels, own_prompts
 from router.training.prompts import Prompt, of_split, out_of_scope, read_prompts
 
 FEW = 10
+FOLDS = 4
 LEAST_LEFT_OUT = 20
 MOST_LEFT_OUT = 0.3
 """Share of the texts beyond which a head without a source says nothing about the head with it."""
@@ -77,8 +81,8 @@ def train_head(
 ) -> Manifest:
     """Fit a head on the prompts of the split `train` and write it with its manifest into `out`.
 
-    The temperature is fitted on `dev` and on sources left out in turn; every other split is only measured. Without
-    `encoder` the default one is loaded.
+    The temperature is fitted on `dev` and on sources left out in turn, familiarity on those and on kinds of our own
+    prompts left out in turn; every other split is only measured. Without `encoder` the default one is loaded.
 
     Args:
         own: add our own prompts where the labels are of the taxonomy (`router.training.own`).
@@ -92,10 +96,11 @@ def train_head(
     rows = read_prompts(prompts, text_column=text_column, label_column=label_column)
     train, dev = splits(rows, own=own)
     (out / ADAPTER_FILE).unlink(missing_ok=True)
-    found = candidate(encoder, rows, train, dev)
+    fitting = with_dressed(train)
+    found = candidate(encoder, rows, fitting, dev)
     about: dict[str, Any] = {}
     if finetune:
-        found, about = tuned_or_not(encoder, found, out, rows, train, dev)
+        found, about = tuned_or_not(encoder, found, out, rows, fitting, dev)
     manifest = Manifest(
         encoder=found.encoder,
         dimension=found.head.linear_.coef_.shape[1],
@@ -158,6 +163,11 @@ def splits(rows: Sequence[Prompt], *, own: bool) -> tuple[list[Prompt], list[Pro
     return [*train, *(for_labels(own_prompts(), labels) if own else ())], dev
 
 
+def with_dressed(train: Sequence[Prompt]) -> list[Prompt]:
+    """Return the prompts and, behind them, dressed copies of at most a fifth as many."""
+    return [*train, *dressed(train, min(MOST_DRESSED, len(train) // 5))]
+
+
 def fit_head(train: Encoded, dev: Encoded) -> BlendHead:
     """Return a head fitted on all of `train`, calibrated on `dev` and on each source, seen by a head without it.
 
@@ -169,7 +179,10 @@ def fit_head(train: Encoded, dev: Encoded) -> BlendHead:
     labels = [label for _, part in held_out for label in part]
     elsewhere = max(1, len(labels) - len(dev.labels))
     weights = [1 / len(dev.labels)] * len(dev.labels) + [1 / elsewhere] * (len(labels) - len(dev.labels))
-    return head.calibrate(together, labels, weights)
+    head.calibrate(together, labels, weights)
+    kinds = _kinds_left_out(train, head.domains)
+    scope = reduce(lambda left, right: left + right, (blend for blend, _ in kinds), together)
+    return head.learn_scope(scope, [*labels, *(label for _, part in kinds for label in part)])
 
 
 def _sources_left_out(train: Encoded, domains: Sequence[Domain]) -> list[tuple[Blend, list[Domain]]]:
@@ -182,6 +195,20 @@ def _sources_left_out(train: Encoded, domains: Sequence[Domain]) -> list[tuple[B
         if not LEAST_LEFT_OUT <= len(out.prompts) <= most or not set(domains) <= set(rest.labels):
             continue
         found.append((_fitted(rest).blend(out.vectors, read(out.prompts)), out.labels))
+    return found
+
+
+def _kinds_left_out(train: Encoded, domains: Sequence[Domain]) -> list[tuple[Blend, list[Domain]]]:
+    """Return what heads say of kinds of our own prompts, out of scope ones among them, that they were not fitted on."""
+    if OUT_OF_SCOPE not in train.labels:
+        return []
+    folds = [crc32(each.source.encode()) % FOLDS if each.source.startswith(SOURCE) else None for each in train.prompts]
+    found = []
+    for fold in range(FOLDS):
+        rest = train.where(place != fold for place in folds)
+        out = train.where(place == fold for place in folds)
+        if out.prompts and {*domains, OUT_OF_SCOPE} <= set(rest.labels):
+            found.append((_fitted(rest).blend(out.vectors, read(out.prompts)), out.labels))
     return found
 
 

@@ -24,7 +24,7 @@ from router.encoder import Encoder
 from router.training.evaluate import embed, figures, judged, read
 from router.training.own import SOURCE
 from router.training.prompts import Prompt, of_split, out_of_scope, read_prompts
-from router.training.train import Encoded, fit_head, splits
+from router.training.train import Encoded, fit_head, splits, with_dressed
 
 FIVE = {"math": "math", "health": "health", "science": "science", "coding": "coding"}
 LEFT_OUT = ("law", "health", "math", "science", "coding")
@@ -38,7 +38,12 @@ class Bench:
         rows = read_prompts(paths)
         encoder = Encoder(EncoderConfig())
         train, dev = splits(rows, own=True)
-        parts = {"train": train, "dev": dev, "ood_dev": of_split(rows, "ood_dev"), "oos": out_of_scope(rows, "dev")}
+        parts = {
+            "train": with_dressed(train),
+            "dev": dev,
+            "ood_dev": of_split(rows, "ood_dev"),
+            "oos": out_of_scope(rows, "dev"),
+        }
         self.parts = {name: Encoded(prompts, embed(encoder, prompts)) for name, prompts in parts.items()}
         self.public = self.parts["train"].where(not each.source.startswith(SOURCE) for each in train)
 
@@ -61,15 +66,19 @@ class Bench:
         yield "neighbours, ours added", _fitted(ours, BlendHead(words=0.0, share=0.0))
         yield "all of it, calibrated (`train`)", fit_head(ours, self.parts["dev"])
 
-    def left_out(self, domain: str) -> tuple[float, float]:
-        """Return how well the domain's dev prompts are told from known ones by familiarity, and by confidence."""
+    def left_out(self, domain: str, whole: BlendHead) -> tuple[float, float]:
+        """Return how well the domain's dev prompts are told from known ones by the familiarity of a whole
+        head, and by confidence."""
         from sklearn.metrics import roc_auc_score
 
         head = _fitted(self.parts["train"].where(label != domain for label in self.parts["train"].labels), BlendHead())
+        head.scope_ = whole.scope_
         dev = self.parts["dev"]
         found = head.blend(dev.vectors, read(dev.prompts))
         known = [label != domain for label in dev.labels]
-        return float(roc_auc_score(known, found.evidence)), float(roc_auc_score(known, found.averages.max(axis=1)))
+        return float(roc_auc_score(known, head.evidence(found))), float(
+            roc_auc_score(known, found.averages.max(axis=1))
+        )
 
     def five(self, head: BlendHead) -> float:
         """Return the accuracy with MoDEM's five domains on dev prompts of MMLU-Pro."""
@@ -107,7 +116,7 @@ def main() -> None:
             print(f"| {name} | {split} |", " | ".join(f"{found[key]:.3f}" for key in keys), "|", flush=True)
     print("\n| left out | AUROC by familiarity | by confidence |\n|---|---|---|")
     for domain in LEFT_OUT:
-        familiar, sure = bench.left_out(domain)
+        familiar, sure = bench.left_out(domain, head)
         kept[f"left out {domain}"] = {"familiarity": familiar, "confidence": sure}
         print(f"| {domain} | {familiar:.3f} | {sure:.3f} |", flush=True)
     kept["five"] = bench.five(head)
