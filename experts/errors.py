@@ -4,6 +4,7 @@
       ConfigError                    bad YAML, a missing file, an artifact that does not fit: at start-up only
       ExpertError(expert)            one expert could not answer
         ExpertUnavailable   retry    nothing listens, the connection broke, the server answered 5xx
+          ExpertDraining    retry    it was taken out of service and nobody stands in; carries `retry_after`
         ExpertTimeout       retry    no first token, or no further token, in time
         ExpertOverloaded    retry    429 or a full queue; carries `retry_after`
         ExpertProtocolError retry    the server spoke something that is not a chat completion
@@ -41,6 +42,14 @@ class ExpertUnavailable(ExpertError):
     """Nothing listens, the connection broke before an answer, or the server answered 5xx."""
 
     retryable = True
+
+
+class ExpertDraining(ExpertUnavailable):
+    """The operator has taken it out of service, and nobody stands in; `retry_after` is in seconds."""
+
+    def __init__(self, expert: str, message: str, *, retry_after: float = 10.0) -> None:
+        super().__init__(expert, message)
+        self.retry_after = retry_after
 
 
 class ExpertTimeout(ExpertError):

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from experts.errors import ServiceError
-from gateway.api import chat, decisions, feedback, learning, models, operations, route
+from gateway.api import chat, decisions, feedback, jobs, learning, models, operations, route
 from gateway.configuration import GatewayConfig
 from gateway.errors import error_body, error_headers, wire
 from gateway.middleware import RequestContext
@@ -48,7 +48,7 @@ def create_app(
             yield
 
     app = FastAPI(title="Consilium", lifespan=lifespan, redoc_url=None)
-    for noun in (chat, models, route, feedback, decisions, learning, operations):
+    for noun in (chat, models, route, feedback, decisions, jobs, learning, operations):
         app.include_router(noun.api)
     app.add_middleware(RequestContext)
     app.add_exception_handler(ServiceError, answer_service_error)

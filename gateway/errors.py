@@ -2,7 +2,7 @@
 
     RequestError
       InvalidRequest 400 · AuthenticationFailed 401 · PermissionDenied 403 · UnknownModel 404 · UnknownRequest 404
-      TooLarge 413 · ClientGone 499
+      UnknownJob 404 · TooLarge 413 · ClientGone 499
 
 STATUS maps an exception class to (HTTP status, OpenAI `type`, `code`); lookup walks the class's ancestry, so
 a new leaf is answered like its parent until it gets a row of its own. Bodies say which side failed.
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from aggregator.errors import FusionError, QuorumNotReached, UnknownStrategy
 from experts.errors import (
     ConfigError,
+    ExpertDraining,
     ExpertError,
     ExpertOverloaded,
     ExpertProtocolError,
@@ -52,6 +53,10 @@ class UnknownRequest(RequestError):
     """`request_id` is not one that this client sent lately."""
 
 
+class UnknownJob(RequestError):
+    """There is no job of that id, or it is too long ago."""
+
+
 class UnknownModel(RequestError):
     """`model` is neither a virtual model nor an expert."""
 
@@ -80,6 +85,7 @@ STATUS: dict[type[ServiceError], Wire] = {
     LaunchError: Wire(503, "server_error", "expert_not_running"),
     ExpertError: Wire(502, "upstream_error", "expert_error"),
     ExpertUnavailable: Wire(503, "upstream_error", "expert_unavailable"),
+    ExpertDraining: Wire(503, "upstream_error", "expert_draining"),
     ExpertTimeout: Wire(504, "upstream_error", "expert_timeout"),
     ExpertOverloaded: Wire(429, "upstream_error", "expert_overloaded"),
     ExpertProtocolError: Wire(502, "upstream_error", "expert_protocol_error"),
@@ -96,6 +102,7 @@ STATUS: dict[type[ServiceError], Wire] = {
     AuthenticationFailed: Wire(401, "authentication_error", "invalid_api_key"),
     PermissionDenied: Wire(403, "permission_error", "permission_denied"),
     UnknownRequest: Wire(404, "invalid_request_error", "request_not_found"),
+    UnknownJob: Wire(404, "invalid_request_error", "job_not_found"),
     UnknownModel: Wire(404, "invalid_request_error", "model_not_found"),
     ClientGone: Wire(499, "invalid_request_error", "client_gone"),
     TooLarge: Wire(413, "invalid_request_error", "request_too_large"),

@@ -23,6 +23,7 @@ from gateway.auth import AdminKey, Keyring
 from gateway.configuration import GatewayConfig
 from gateway.feedback import Feedback
 from gateway.improvement import check_trials, open_feedback, opened_learner
+from gateway.jobs import Jobs
 from gateway.metrics import ExpertLoad, Metrics
 from gateway.pipeline import Pipeline
 from gateway.settings import Settings
@@ -52,6 +53,7 @@ class Services:
     keyring: Keyring
     admin: AdminKey
     feedback: Feedback
+    jobs: Jobs
     fleet: Fleet | None
 
     def state(self, expert: ExpertName) -> str:
@@ -151,6 +153,7 @@ async def open_services(
             keyring=Keyring(settings.key_values()),
             admin=AdminKey(settings.admin_key.get_secret_value()),
             feedback=await open_feedback(config.routing, learner, split, pipeline, metrics, stack),
+            jobs=await stack.enter_async_context(Jobs(learner.store)),
             fleet=fleet,
         )
         built.append(services)

@@ -1,0 +1,272 @@
+"""Long work beside the requests: profiling, batches. One process runs a job; another takes over when that one dies.
+
+A job is a document `jobs/ID`, so every process sees how far each is and may cancel it. Whoever runs one holds its
+lease: its name and a heartbeat in the document. A lease without a heartbeat for `lease_seconds` is anybody's, and a
+kind of work that can go on from where it was is then begun again by the next process that looks. Every write is on
+the condition that the lease is still held, so a process that was only slow finds out and stops.
+
+    job.py   Job, what is known about one; Run, what the work is given; Work, what does it: Run -> result as JSON
+    Jobs     register a kind, then start, cancel, list; takes over what others left
+
+Clocks of the processes should agree within a few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from experts.errors import ServiceError
+from experts.store import ABSENT, Document, Store, StoreError, VersionConflict
+from gateway.errors import UnknownJob
+from gateway.job import NOBODY, Job, Run, Work, ended, job_of
+from gateway.logs import facts
+
+log = logging.getLogger(__name__)
+
+PREFIX = "jobs/"
+TICK_SECONDS = 1.0
+BEAT_SECONDS = 4.0
+LEASE_SECONDS = 15.0
+KEPT_SECONDS = 7 * 86_400.0
+AT_ONCE = 2
+INTERRUPTED = "The gateway that ran this stopped, and this kind of work cannot go on from where it was: start it again."
+BUG = "A bug of ours; the gateway's log has it under this job's id."
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    work: Work
+    resumes: bool
+    at_once: int
+
+
+class Jobs:
+    """Runs jobs of the kinds it was given, and sees everybody's. Use as an async context manager.
+
+    Args:
+        store: where the documents are; borrowed.
+        owner: this process's name in leases; one of its own unless given.
+        tick_seconds: how often it looks for what to run and to cancel, and writes progress.
+        lease_seconds: silence after which a job is taken over.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        owner: str | None = None,
+        tick_seconds: float = TICK_SECONDS,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self.store, self.owner = store, owner or secrets.token_hex(8)
+        self.tick_seconds, self.lease_seconds = tick_seconds, lease_seconds
+        self._kinds: dict[str, _Kind] = {}
+        self._running: dict[str, tuple[Run, asyncio.Task[None]]] = {}
+        self._wake = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+
+    def register(self, kind: str, work: Work, *, resumes: bool = True, at_once: int = AT_ONCE) -> None:
+        """Say how a kind of work is done.
+
+        Args:
+            kind: its name.
+            work: does it; raises a `ServiceError` whose sentence becomes the job's, is cancelled to stop.
+            resumes: whether it may be called again with the same job after an interruption.
+            at_once: most of the kind that this process runs at the same time; further ones wait.
+        """
+        self._kinds[kind] = _Kind(work, resumes, at_once)
+        self._wake.set()
+
+    async def start(self, kind: str, subject: str, spec: Mapping[str, Any], total: int = 0) -> Job:
+        """Write down a job and begin it soon; returns at once.
+
+        Raises:
+            StoreError: it could not be written down; nothing will run.
+        """
+        now = time.time()
+        job = Job(f"job_{secrets.token_hex(8)}", kind, subject, spec, total=total, created_at=now)
+        await self.store.put(PREFIX + job.id, asdict(job), expected=ABSENT)
+        self._wake.set()
+        return job
+
+    async def get(self, job_id: str) -> Job:
+        """Return a job as it was last written down.
+
+        Raises:
+            UnknownJob: there is none of that id, or it is too long ago.
+        """
+        return job_of(await self._document(job_id))
+
+    async def all(self) -> list[Job]:
+        """Return every job of every process, newest first."""
+        jobs = [job_of(document) for document in await self.store.find(PREFIX)]
+        return sorted(jobs, key=lambda job: job.created_at, reverse=True)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Stop a job: at once where nobody runs it, within a second or two where somebody does.
+
+        One that has ended stays as it is.
+
+        Raises:
+            UnknownJob: there is none of that id.
+        """
+        while True:
+            document = await self._document(job_id)
+            job = job_of(document)
+            if job.ended or job.cancelling:
+                return job
+            asked = replace(job, cancelling=True)
+            asked = asked if job.state == "running" else ended(asked, "cancelled")
+            with suppress(VersionConflict):
+                await self.store.put(document.key, asdict(asked), expected=document.version)
+                self._wake.set()
+                return asked
+
+    async def __aenter__(self) -> Jobs:
+        self._looking = asyncio.create_task(self._look(), name="jobs")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Stop; what runs is interrupted and left for the next process."""
+        tasks = [task for _, task in self._running.values()] + ([self._looking] if self._looking else [])
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _document(self, job_id: str) -> Document:
+        document = await self.store.get(PREFIX + job_id)
+        if document is None:
+            raise UnknownJob(f"There is no job '{job_id}'; jobs are kept for a week.")
+        return document
+
+    async def _look(self) -> None:
+        """Begin, cancel, take over and forget, every tick, forever."""
+        while True:
+            self._wake.clear()
+            try:
+                for document in await self.store.find(PREFIX):
+                    await self._attend(document, job_of(document))
+            except StoreError as error:
+                log.warning("jobs cannot be looked after", extra=facts(error=str(error)))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.tick_seconds):
+                    await self._wake.wait()
+
+    async def _attend(self, document: Document, job: Job) -> None:
+        with suppress(VersionConflict):
+            if job.id in self._running:
+                task = self._running[job.id][1]
+                if (job.cancelling or job.owner != self.owner) and not task.cancelling():
+                    task.cancel()
+            elif job.ended:
+                if (job.finished_at or 0.0) + KEPT_SECONDS < time.time():
+                    await self.store.delete(document.key, expected=document.version)
+            elif job.state == "queued" or job.beat_at + self.lease_seconds < time.time():
+                await self._take(document, job)
+
+    async def _take(self, document: Document, job: Job) -> None:
+        """Run a job that nobody runs, where this process can."""
+        kind = self._kinds.get(job.kind)
+        if job.cancelling:
+            taken = ended(job, "cancelled")
+        elif kind is None or self._busy(job.kind) >= kind.at_once:
+            return
+        elif job.state == "running" and not kind.resumes:
+            taken = ended(job, "failed", error=INTERRUPTED)
+        else:
+            taken = replace(job, state="running", owner=self.owner, beat_at=time.time())
+        await self.store.put(document.key, asdict(taken), expected=document.version)
+        if kind is not None and not taken.ended:
+            run = Run(taken)
+            task = asyncio.create_task(self._hold(run, kind), name=job.id)
+            self._running[job.id] = (run, task)
+            task.add_done_callback(lambda _: self._let_go(job.id))
+
+    def _busy(self, kind: str) -> int:
+        return sum(run.job.kind == kind for run, _ in self._running.values())
+
+    def _let_go(self, job_id: str) -> None:
+        del self._running[job_id]
+        self._wake.set()
+
+    async def _hold(self, run: Run, kind: _Kind) -> None:
+        """Do the work and keep its lease; cancelled, it writes down whether that was the end or an interruption."""
+        task = asyncio.ensure_future(kind.work(run))
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=self.tick_seconds)
+                await self._beat(run)
+            await self._finish(run, task)
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self._stopped(run, kind)
+        except _LeaseLost:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            log.warning("a job was taken over by another process", extra=facts(job=run.job.id))
+
+    async def _beat(self, run: Run) -> None:
+        """Write progress and heartbeat, when there is news or it is time."""
+        job = run.job
+        news = (run.done, run.total) != (job.done, job.total)
+        if news or job.beat_at + min(BEAT_SECONDS, self.lease_seconds / 3) < time.time():
+            with suppress(StoreError):
+                await self._write(run, replace(job, done=run.done, total=run.total))
+
+    async def _finish(self, run: Run, task: asyncio.Future[Mapping[str, Any]]) -> None:
+        """Write down how the work ended, as often as it takes."""
+        error = task.exception()
+        if error is None:
+            job = ended(run.job, "done", result=task.result())
+        else:
+            ours = isinstance(error, ServiceError)
+            job = ended(run.job, "failed", error=str(error) if ours else BUG)
+            level = logging.WARNING if ours else logging.ERROR
+            log.log(level, "a job failed", exc_info=None if ours else error, extra=facts(job=job.id, error=str(error)))
+        while True:
+            try:
+                return await self._write(run, replace(job, done=run.done, total=run.total))
+            except StoreError:
+                await asyncio.sleep(self.tick_seconds)
+
+    async def _stopped(self, run: Run, kind: _Kind) -> None:
+        """Write down that it was cancelled, or give the lease back so that the next process goes on at once."""
+        with suppress(StoreError, UnknownJob, _LeaseLost):
+            told = await self.get(run.job.id)
+            job = replace(run.job, done=run.done, total=run.total)
+            if told.cancelling:
+                job = ended(job, "cancelled")
+            elif kind.resumes:
+                job = replace(job, owner=NOBODY, state="queued")
+            else:
+                job = ended(job, "failed", error=INTERRUPTED)
+            await self._write(run, job)
+
+    async def _write(self, run: Run, job: Job) -> None:
+        """Write a job of ours; whether it is to be cancelled is not ours to say.
+
+        Raises:
+            StoreError: it could not be written now.
+        """
+        while True:
+            document = await self.store.get(PREFIX + job.id)
+            kept = None if document is None else job_of(document)
+            if document is None or kept is None or kept.owner != self.owner:
+                raise _LeaseLost
+            fresh = replace(job, cancelling=kept.cancelling, beat_at=time.time())
+            with suppress(VersionConflict):
+                await self.store.put(document.key, asdict(fresh), expected=document.version)
+                run.job = fresh
+                return
+
+
+class _LeaseLost(Exception):
+    """Somebody else runs the job now."""
