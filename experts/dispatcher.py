@@ -14,10 +14,10 @@ from contextlib import aclosing
 from experts.admission import Admission
 from experts.backends.base import Backend
 from experts.balancer import choose
-from experts.errors import ExpertError, ExpertOverloaded, ExpertTimeout, ExpertUnavailable
+from experts.errors import ExpertDraining, ExpertError, ExpertOverloaded, ExpertTimeout, ExpertUnavailable
 from experts.health import HealthBoard
 from experts.pace import Pace
-from experts.registry import Expert, Registry, Replica
+from experts.registry import Expert, Registry, Replica, Snapshot
 from experts.types import AnswerChunk, CallFacts, Dispatch, ExpertCall, ExpertName, ExpertStream
 
 MAX_ATTEMPTS = 3
@@ -39,19 +39,27 @@ class Dispatcher:
         self.pace = Pace()
         self.max_attempts = max_attempts
 
-    def open(self, call: ExpertCall, fallbacks: Sequence[ExpertName] = ()) -> ExpertStream:
-        """Return a lazy stream of `call`; `fallbacks` stand in, in order, before the first chunk."""
-        return ExpertStream(call, lambda facts: self._run(call, tuple(fallbacks), facts))
+    def open(
+        self, call: ExpertCall, fallbacks: Sequence[ExpertName] = (), decided: Snapshot | None = None
+    ) -> ExpertStream:
+        """Return a lazy stream of `call`; `fallbacks` stand in, in order, before the first chunk.
 
-    def run(self, dispatch: Dispatch) -> tuple[ExpertStream, ...]:
+        Who was in service in `decided`, the experts when the call was decided on (None: those of now), is asked
+        even where it has been drained or removed since.
+        """
+        world = self._registry.snapshot if decided is None else decided
+        return ExpertStream(call, lambda facts: self._run(call, tuple(fallbacks), facts, world))
+
+    def run(self, dispatch: Dispatch, decided: Snapshot | None = None) -> tuple[ExpertStream, ...]:
         """Open every call. Stand-ins serve the first call only: the other arms survive by each other."""
         first, *rest = dispatch.calls
-        return (self.open(first, dispatch.fallbacks), *(self.open(call) for call in rest))
+        opened = self.open(first, dispatch.fallbacks, decided)
+        return (opened, *(self.open(call, decided=decided) for call in rest))
 
     async def _run(
-        self, call: ExpertCall, fallbacks: tuple[ExpertName, ...], facts: CallFacts
+        self, call: ExpertCall, fallbacks: tuple[ExpertName, ...], facts: CallFacts, decided: Snapshot
     ) -> AsyncGenerator[AnswerChunk, None]:
-        experts = self._experts(call, fallbacks)
+        experts = self._experts(call, fallbacks, decided)
         deadline = facts.started + (call.deadline_seconds or experts[0].config.limits.timeout_seconds)
         error: ExpertError = ExpertUnavailable(call.expert, f"Expert '{call.expert}' has no replica.")
         for expert, replica in self._attempts(experts):
@@ -71,11 +79,15 @@ class Dispatcher:
                 error = failure
         raise error
 
-    def _experts(self, call: ExpertCall, fallbacks: Sequence[ExpertName]) -> list[Expert]:
-        snapshot = self._registry.snapshot
-        if call.expert not in snapshot:
-            raise ExpertUnavailable(call.expert, f"Expert '{call.expert}' is not registered any more.")
-        return [snapshot[name] for name in (call.expert, *fallbacks) if name in snapshot]
+    def _experts(self, call: ExpertCall, fallbacks: Sequence[ExpertName], decided: Snapshot) -> list[Expert]:
+        """Return whom to ask, in order: as they are now, or as they were when it was decided to ask them."""
+        now, name = self._registry.snapshot, call.expert
+        standing = (in_service(each, now, decided) for each in (name, *fallbacks))
+        if experts := [expert for expert in standing if expert is not None]:
+            return experts
+        if name in now:
+            raise ExpertDraining(name, f"Expert '{name}' is being taken out of service, and nobody stands in for it.")
+        raise ExpertUnavailable(name, f"Expert '{name}' is not registered any more.")
 
     def _attempts(self, experts: Sequence[Expert]) -> Iterator[tuple[Expert, Replica]]:
         """Yield what to try: replicas of the first expert, then of each stand-in, none twice.
@@ -97,7 +109,10 @@ class Dispatcher:
         limits = expert.config.limits
         first_by = min(time.monotonic() + limits.first_token_timeout_seconds, deadline)
         record = self.health.of(replica.base_url)
-        async with self.admission.place(expert.name, limits, first_by - time.monotonic()):
+        patience = (deadline if call.background else first_by) - time.monotonic()
+        async with self.admission.place(expert.name, limits, patience, call.priority):
+            if call.background:  # nobody waits for it: its time in the queue is not the server's
+                first_by = min(time.monotonic() + limits.first_token_timeout_seconds, deadline)
             record.in_flight += 1
             sent, first = time.monotonic(), None
             try:
@@ -153,6 +168,12 @@ async def _timed(
             until, what = min(idle_until, deadline), "the rest of its answer"
         if chunk is None:
             return
+
+
+def in_service(name: ExpertName, now: Snapshot, decided: Snapshot) -> Expert | None:
+    """Return an expert that may be asked: as it is now, else as it was; None when it was drained already then."""
+    standing = (world[name] for world in (now, decided) if name in world)
+    return next((expert for expert in standing if not expert.drained), None)
 
 
 def says_something(chunk: AnswerChunk) -> bool:

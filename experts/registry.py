@@ -26,11 +26,15 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Expert:
-    """A named model one can route to: what the router sees (`profile`) and how it is reached."""
+    """A named model one can route to: what the router sees (`profile`) and how it is reached.
+
+    A drained one finishes what it has and is asked nothing new.
+    """
 
     config: ExpertConfig
     profile: SkillProfile
     replicas: tuple[Replica, ...]
+    drained: bool = False
 
     @property
     def name(self) -> ExpertName:
@@ -72,7 +76,9 @@ class Registry:
         for expert in fresh.values():
             _check_references(expert.config, fresh)
         self._snapshot = MappingProxyType(fresh)
-        self._profiles = tuple(expert.profile for expert in fresh.values() if expert.config.routed)
+        profiles = tuple(expert.profile for expert in fresh.values() if expert.config.routed)
+        if profiles != self._profiles:
+            self._profiles = profiles
 
 
 def _check_references(config: ExpertConfig, known: Mapping[ExpertName, Expert]) -> None:

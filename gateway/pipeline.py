@@ -134,19 +134,22 @@ class Pipeline:
         return strategy if len(decision.assignments) > 1 else "single"
 
     async def answer(self, request: ChatRequest, client: str = "") -> Answering:
-        """Decide, plan and open the answer's stream; the caller reads it to the end or closes it."""
+        """Decide, plan and open the answer's stream; the caller reads it to the end or closes it.
+
+        Experts that come or go meanwhile change nothing for it: it goes on in the world it began in.
+        """
+        world = self.registry.snapshot
         decision = await self.decide(request, client)
         if decision.policy != NAMED:
             self.sessions.answered(session_of(request, client), decision)
             self.mean_experts.decided(decision)
         fusion = self.fusion_of(request, decision)
         turns = (len(decision.stages) or len(decision.assignments)) if fusion == CASCADE else 1
-        dispatch = plan(decision, request, self.registry.snapshot, turns)
-        streams = self.dispatcher.run(dispatch)
+        streams = self.dispatcher.run(plan(decision, request, world, turns), world)
         weights = [assignment.weight for assignment in decision.assignments]
         candidates = tuple(Candidate(s, w) for s, w in zip(streams, weights, strict=True))
         task = self._fusion_task(request, candidates, decision.stages)
-        ignored = ignored_fields(request, decision, self.registry.snapshot)
+        ignored = ignored_fields(request, decision, world)
         return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion))
 
     def _fusion_task(
@@ -160,7 +163,8 @@ class Pipeline:
 
         def ask(call: ExpertCall) -> ExpertStream:
             left = None if total is None else max(0.001, total / 1000 - (time.monotonic() - begun))
-            return self.dispatcher.open(replace(call, deadline_seconds=left), (self.default,))
+            asked = replace(call, deadline_seconds=left, priority=request.options.priority)
+            return self.dispatcher.open(asked, (self.default,))
 
         return FusionTask(
             candidates=candidates,
@@ -201,6 +205,7 @@ def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot, tu
             messages=request.messages,
             parameters=for_expert(request.parameters, snapshot[assignment.expert].profile, assignment.thinking),
             deadline_seconds=None if deadline is None else deadline / 1000 / turns,
+            priority=request.options.priority,
         )
         for assignment in decision.assignments
     )
@@ -211,4 +216,4 @@ def ignored_fields(request: ChatRequest, decision: RoutingDecision, snapshot: Sn
     """Return what the request asked for that nobody will act on, so that the client is told."""
     primary = snapshot[decision.assignments[0].expert].profile
     dropped = set() if "tools" in primary.capabilities else {f for f in TOOL_FIELDS if request.parameters.get(f)}
-    return (*request.options.not_honoured(), *sorted(dropped))
+    return tuple(sorted(dropped))

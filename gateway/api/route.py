@@ -22,10 +22,11 @@ async def route(request: Request, services: ServicesDep, client: ClientDep) -> d
     """Explain who would answer this conversation, and why."""
     content = await read_body(request.receive, request.headers, services.settings.max_body_bytes)
     chat = explained(parse_chat(content, request.headers))
+    world = services.registry.snapshot
     decision = await services.pipeline.decide(chat, client.key_id)
     services.metrics.decided(decision)
     fusion = services.pipeline.fusion_of(chat, decision)
-    return explanation(decision, fusion, ignored_fields(chat, decision, services.registry.snapshot))
+    return explanation(decision, fusion, ignored_fields(chat, decision, world))
 
 
 def explained(chat: ChatRequest) -> ChatRequest:
