@@ -41,13 +41,9 @@ class RoutingOptions(BaseModel):
     max_latency_ms: float | None = Field(default=None, gt=0)
     fusion: str | None = None
     thinking: Literal["auto", "on", "off"] = "auto"
-    priority: int = 0
+    priority: int = Field(default=0, ge=-10, le=10)
     deadline_ms: float | None = Field(default=None, gt=0, le=3_600_000)
     explain: bool = False
-
-    def not_honoured(self) -> tuple[str, ...]:
-        """Return the options set here that this version reads but does not act on."""
-        return tuple(sorted({"priority"} & self.model_fields_set))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from experts.admission import Admission
+from experts.admission import Admission, background_places
 from experts.config import LimitsConfig
 from experts.errors import ExpertOverloaded, ExpertTimeout
+from experts.types import BATCH_PRIORITY
 
 LIMITS = LimitsConfig(max_in_flight=1, max_queue=1)
 
@@ -46,3 +51,130 @@ async def test_experts_do_not_share_places() -> None:
     admission = Admission()
     async with admission.place("math", LIMITS, 5), admission.place("law", LIMITS, 0.05):
         assert {"math": 1, "law": 1} == admission.running
+
+
+def steps() -> st.SearchStrategy[list[tuple[str, int, int]]]:
+    come = st.tuples(st.just("come"), st.sampled_from([-100, -5, 0, 0, 7]), st.just(0))
+    go = st.tuples(st.sampled_from(["done", "cancel"]), st.just(0), st.integers(0, 30))
+    resize = st.tuples(st.just("resize"), st.integers(1, 9), st.just(0))
+    return st.lists(st.one_of(come, come, go, go, resize), max_size=60)
+
+
+@dataclass
+class Caller:
+    """One call and what became of it; `came` is its rank of arrival."""
+
+    priority: int
+    came: int
+    task: asyncio.Task[None] | None = None
+    inside: bool = False
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def call(self, admission: Admission, places: int) -> None:
+        async with admission.place("math", LimitsConfig(max_in_flight=places, max_queue=100), 60, self.priority):
+            self.inside = True
+            try:
+                await self.done.wait()
+            finally:
+                self.inside = False
+
+
+async def settle() -> None:
+    for _ in range(6):
+        await asyncio.sleep(0)
+
+
+def first_in_line(waiting: list[Caller]) -> Caller:
+    return min(waiting, key=lambda caller: (-caller.priority, caller.came))
+
+
+@given(steps())
+async def test_no_place_is_lost_whoever_comes_goes_or_gives_up(script: list[tuple[str, int, int]]) -> None:
+    admission, callers, places = Admission(), list[Caller](), 3
+    for came, (what, value, which) in enumerate(script):
+        inside = [caller for caller in callers if caller.inside]
+        if what == "resize":
+            places = value
+        elif what == "come":
+            caller = Caller(value, came)
+            caller.task = asyncio.create_task(caller.call(admission, places))
+            callers.append(caller)
+        elif what == "done" and inside:
+            inside[which % len(inside)].done.set()
+        elif what == "cancel" and (live := [c for c in callers if c.task and not c.task.done()]):
+            task = live[which % len(live)].task
+            assert task
+            task.cancel()
+        await settle()
+        applied = admission._lanes["math"].places if "math" in admission._lanes else places
+        inside = [caller for caller in callers if caller.inside]
+        waiting = [c for c in callers if c.task and not c.task.done() and not c.inside]
+        assert len(inside) == admission.running.get("math", 0)
+        assert sum(c.priority > -100 for c in waiting) == admission.waiting.get("math", 0)
+        if waiting and len(inside) < applied:
+            held = sum(c.priority == -100 for c in inside)
+            assert -100 == first_in_line(waiting).priority
+            assert held >= background_places(applied)
+    for caller in callers:
+        caller.done.set()
+    await asyncio.gather(*(c.task for c in callers if c.task), return_exceptions=True)
+    assert 0 == admission.running.get("math", 0) == admission.waiting.get("math", 0)
+
+
+async def served(priorities: list[int], places: int = 1) -> list[int]:
+    """Let calls queue behind one that holds all places, and return in which order they were served."""
+    admission, order, limits = Admission(), list[int](), LimitsConfig(max_in_flight=places)
+
+    async def call(rank: int, priority: int) -> None:
+        async with admission.place("math", limits, 5, priority):
+            order.append(rank)
+
+    async with AsyncExitStack() as stack:
+        for _ in range(places):
+            await stack.enter_async_context(admission.place("math", limits, 5))
+        tasks = [asyncio.create_task(call(rank, priority)) for rank, priority in enumerate(priorities)]
+        await settle()
+    await asyncio.gather(*tasks)
+    return order
+
+
+async def test_higher_priority_goes_first_and_equals_in_the_order_they_came() -> None:
+    assert [2, 4, 0, 3, 1, 5] == await served([0, -100, 10, 0, 10, -100])
+
+
+async def test_background_work_leaves_places_free() -> None:
+    admission, limits = Admission(), LimitsConfig(max_in_flight=16, max_queue=64)
+    async with AsyncExitStack() as stack:
+        for _ in range(background_places(16)):
+            await stack.enter_async_context(admission.place("math", limits, 0.05, BATCH_PRIORITY))
+        with pytest.raises(ExpertTimeout):
+            async with admission.place("math", limits, 0.05, BATCH_PRIORITY):
+                pass
+        async with admission.place("math", limits, 0), admission.place("math", limits, 0):
+            assert 16 == admission.running["math"]
+
+
+@pytest.mark.parametrize(("places", "background"), [(1, 1), (2, 1), (3, 2), (8, 7), (16, 14), (64, 56)])
+def test_an_eighth_of_the_places_stays_free(places: int, background: int) -> None:
+    assert background == background_places(places)
+
+
+async def test_waiting_background_work_fills_nobody_elses_queue() -> None:
+    admission, limits = Admission(), LimitsConfig(max_in_flight=1, max_queue=1)
+
+    async def call(priority: int) -> None:
+        async with admission.place("math", limits, 5, priority):
+            pass
+
+    async with admission.place("math", limits, 5):
+        tasks = [asyncio.create_task(call(BATCH_PRIORITY)), asyncio.create_task(call(0))]
+        await settle()
+        assert 1 == admission.waiting["math"]
+    await asyncio.gather(*tasks)
+
+
+async def test_more_places_serve_at_once_who_waits() -> None:
+    admission = Admission()
+    one, two = LimitsConfig(max_in_flight=1), LimitsConfig(max_in_flight=2)
+    async with admission.place("math", one, 5), admission.place("math", two, 0):
+        assert 2 == admission.running["math"]

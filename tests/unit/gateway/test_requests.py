@@ -64,9 +64,11 @@ def test_a_bad_field_is_named(body: dict[str, Any], param: str) -> None:
     assert param == caught.value.param
 
 
-def test_options_that_are_read_but_not_acted_on_are_told() -> None:
-    assert ("priority",) == parse(routing={"thinking": "on", "priority": 1}).options.not_honoured()
-    assert () == parse(routing={"explain": True}).options.not_honoured()
+def test_a_client_may_ask_for_some_priority_but_not_for_the_batch_queues() -> None:
+    assert 10 == parse(routing={"priority": 10}).options.priority
+    for beyond in (11, -11, -100):
+        with pytest.raises(InvalidRequest, match="routing.priority"):
+            parse(routing={"priority": beyond})
 
 
 def test_capabilities_are_asked_for_only_where_somebody_has_them() -> None:
