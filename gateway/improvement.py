@@ -51,6 +51,10 @@ def check_trials(config: GatewayConfig, router: Router) -> None:
 
 def open_store(settings: Settings) -> Store:
     """Return the store that the settings name; without a state folder, one that forgets, and the log says so."""
+    if redis_url := settings.redis_url.get_secret_value():
+        from experts.store.redis import RedisStore  # a tenth of a second, for those who use it
+
+        return RedisStore(redis_url)
     if settings.store:
         return SqliteStore(settings.store)
     try:

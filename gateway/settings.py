@@ -32,6 +32,9 @@ class Settings(BaseSettings):
         default="",
         description="File of what is remembered; empty: consilium.db in the state folder; :memory: for none.",
     )
+    redis_url: SecretStr = Field(
+        default=SecretStr(""), description="A Redis that several gateways share what is remembered in, not the file."
+    )
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="Largest request body read.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     drain_seconds: float = Field(default=30, ge=0, description="Time running requests get at shutdown.")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -13,22 +15,54 @@ from typing import Any
 import pytest
 
 from experts.store import ABSENT, Change, SqliteStore, Store, StoreError, VersionConflict
+from experts.store.redis import RedisStore
+from tests.redis_server import redis_server
 
 ROOT = Path(__file__).parent.parent.parent
+URL = "REDIS_OF_THE_TESTS"
+"""Where the tests' own Redis is told to the processes that they start."""
+
+
+def in_redis(folder: Path) -> Store:
+    """Return a store of the tests' Redis; a folder is a namespace there."""
+    return RedisStore(os.environ[URL], hashlib.sha256(str(folder).encode()).hexdigest()[:16])
+
+
 Opener = Callable[[Path], Store]
-OPENERS: dict[str, Opener] = {"sqlite": lambda folder: SqliteStore(folder / "store.db", poll_seconds=0.05)}
+OPENERS: dict[str, Opener] = {
+    "sqlite": lambda folder: SqliteStore(folder / "store.db", poll_seconds=0.05),
+    "redis": in_redis,
+}
 ALONE: dict[str, Opener] = {"sqlite in memory": lambda _: SqliteStore(":memory:")}
 """Stores that no second process can open."""
 
 
-@pytest.fixture(params=[*OPENERS, *ALONE])
+@pytest.fixture(scope="module")
+def redis_there() -> Iterator[None]:
+    with redis_server() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(URL, server.url)
+        yield
+
+
+def kinds(*names: str) -> list[Any]:
+    """Return names as parameters; those that need a Redis are marked."""
+    return [pytest.param(name, marks=[pytest.mark.redis] if name == "redis" else []) for name in names]
+
+
+@pytest.fixture(autouse=True)
+def _redis_where_it_is_needed(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("redis"):
+        request.getfixturevalue("redis_there")
+
+
+@pytest.fixture(params=kinds(*OPENERS, *ALONE))
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     opened = {**OPENERS, **ALONE}[request.param](tmp_path)
     yield opened
     await opened.aclose()
 
 
-@pytest.fixture(params=OPENERS)
+@pytest.fixture(params=kinds(*OPENERS))
 def opener(request: pytest.FixtureRequest) -> Opener:
     return OPENERS[request.param]
 
@@ -236,7 +270,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("kind", kinds(*OPENERS))
 def test_what_was_acknowledged_survives_kill_nine(kind: str, tmp_path: Path) -> None:
     writer = subprocess.Popen([sys.executable, "-c", WRITER, kind, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
     assert writer.stdout is not None
