@@ -2,7 +2,8 @@
 
 Who waits is served by priority, first come first served within one. Background calls (batch work, see
 `ExpertCall.background`) take a place only when no other call waits, and leave a share of the places free for those
-that come next. A place is handed over in the moment it comes free: nobody overtakes, and no wake-up is lost.
+that come next; whoever sends them bounds how many wait. A place is handed over in the moment it comes free: nobody
+overtakes, and no wake-up is lost.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class Admission:
         self._count(expert, lane)
         if turn.done():
             return
-        ahead = lane.waiting(priority <= BATCH_PRIORITY) - 1
-        if ahead >= max_queue:
+        ahead = lane.waiting(False) - 1
+        if priority > BATCH_PRIORITY and ahead >= max_queue:
             raise ExpertOverloaded(expert, f"Expert '{expert}' has {ahead} requests waiting; try again soon.")
         await asyncio.wait({turn}, timeout=max(0.0, wait_seconds))
         if not turn.done():
