@@ -43,7 +43,7 @@ def final_answer(text: str) -> str | None:
 
 def normalise(answer: str) -> str | None:
     """Return one spelling for equal answers: numbers by value, choices by letter, words without case or dots."""
-    answer = answer.strip().strip("*$` ").rstrip(".!").strip()
+    answer = answer.strip().strip("*$` ").rstrip(".!*$` ")
     if (number := _number(answer)) is not None:
         return number
     if choice := CHOICE.match(answer):

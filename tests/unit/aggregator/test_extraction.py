@@ -21,6 +21,7 @@ from aggregator.extraction import final_answer
         ("4.50", "4.5"),
         ("-7", "-7"),
         ("Nairobi", "nairobi"),
+        ("**Nairobi**.", "nairobi"),
         ("Answer: The Hague.", "the hague"),
         ("First 3, then after a long while of adding all of them we end at 12 in total.", "12"),
         ("Answer: 1\nno wait\nAnswer: 2", "2"),
