@@ -2,7 +2,8 @@
 
     RequestError
       InvalidRequest 400 · AuthenticationFailed 401 · PermissionDenied 403 · UnknownModel 404 · UnknownRequest 404
-      UnknownJob 404 · TooLarge 413 · ClientGone 499
+      UnknownJob 404 · UnknownExpert 404 · ExpertInTheWay 409 · VersionMismatch 412 · TooLarge 413 · ClientGone 499
+      UnknownFile 404 · UnknownBatch 404 · FileInUse 409
 
 STATUS maps an exception class to (HTTP status, OpenAI `type`, `code`); lookup walks the class's ancestry, so
 a new leaf is answered like its parent until it gets a row of its own. Bodies say which side failed.
@@ -57,6 +58,46 @@ class UnknownJob(RequestError):
     """There is no job of that id, or it is too long ago."""
 
 
+class UnknownExpert(RequestError):
+    """There is no expert of that name."""
+
+
+class ExpertInTheWay(RequestError):
+    """The change cannot be made while the experts are as they are."""
+
+
+class ExpertExists(ExpertInTheWay):
+    """There is an expert of that name already."""
+
+
+class ExpertInUse(ExpertInTheWay):
+    """Another expert, or a section of the file, needs it as it is."""
+
+
+class ExpertInFile(ExpertInTheWay):
+    """Only the configuration file speaks of it, so only there can it be taken out."""
+
+
+class ExpertNotOurs(ExpertInTheWay):
+    """Its server is somebody else's to load and unload."""
+
+
+class VersionMismatch(RequestError):
+    """`If-Match` names another version than the record has."""
+
+
+class UnknownFile(RequestError):
+    """There is no such file of this client's."""
+
+
+class FileInUse(RequestError):
+    """A batch that has not ended still reads the file."""
+
+
+class UnknownBatch(RequestError):
+    """There is no such batch of this client's."""
+
+
 class UnknownModel(RequestError):
     """`model` is neither a virtual model nor an expert."""
 
@@ -102,7 +143,17 @@ STATUS: dict[type[ServiceError], Wire] = {
     AuthenticationFailed: Wire(401, "authentication_error", "invalid_api_key"),
     PermissionDenied: Wire(403, "permission_error", "permission_denied"),
     UnknownRequest: Wire(404, "invalid_request_error", "request_not_found"),
+    UnknownExpert: Wire(404, "invalid_request_error", "expert_not_found"),
+    ExpertInTheWay: Wire(409, "invalid_request_error", "expert_in_the_way"),
+    ExpertExists: Wire(409, "invalid_request_error", "expert_exists"),
+    ExpertInUse: Wire(409, "invalid_request_error", "expert_in_use"),
+    ExpertInFile: Wire(409, "invalid_request_error", "expert_in_file"),
+    ExpertNotOurs: Wire(409, "invalid_request_error", "expert_not_ours"),
+    VersionMismatch: Wire(412, "invalid_request_error", "version_mismatch"),
     UnknownJob: Wire(404, "invalid_request_error", "job_not_found"),
+    UnknownFile: Wire(404, "invalid_request_error", "file_not_found"),
+    FileInUse: Wire(409, "invalid_request_error", "file_in_use"),
+    UnknownBatch: Wire(404, "invalid_request_error", "batch_not_found"),
     UnknownModel: Wire(404, "invalid_request_error", "model_not_found"),
     ClientGone: Wire(499, "invalid_request_error", "client_gone"),
     TooLarge: Wire(413, "invalid_request_error", "request_too_large"),

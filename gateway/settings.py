@@ -36,6 +36,7 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="A Redis that several gateways share what is remembered in, not the file."
     )
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="Largest request body read.")
+    max_file_bytes: int = Field(default=512 * 1024 * 1024, ge=1024, description="Largest file that can be uploaded.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     drain_seconds: float = Field(default=30, ge=0, description="Time running requests get at shutdown.")
     keep_alive_seconds: float = Field(default=10, gt=0, description="Pause between keep-alive comments in a stream.")

@@ -16,10 +16,10 @@ from typing import Any
 
 import orjson
 
-from experts.errors import ServiceError
+from experts.store import StoreError
 
 
-class JournalError(ServiceError):
+class JournalError(StoreError):
     """The journal cannot be written or read."""
 
 
