@@ -17,7 +17,8 @@ from gateway.configuration import GatewayConfig
 from gateway.errors import error_body, error_headers, wire
 from gateway.middleware import RequestContext
 from gateway.responses import JsonResponse
-from gateway.services import Progress, open_services
+from gateway.running import Progress
+from gateway.services import open_services
 from gateway.settings import Settings
 from router.encoder import TextEncoder
 

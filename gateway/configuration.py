@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from aggregator import FusionConfig
 from experts.config import ExpertConfig, Strict
 from experts.errors import ConfigError
+from gateway.upstreams import RegistryConfig
 from router import RoutingConfig
 
 BUILTIN = "builtin:"
@@ -31,6 +32,13 @@ class GatewayConfig(Strict):
     experts: list[ExpertConfig] = Field(min_length=1)
     routing: RoutingConfig = RoutingConfig()
     fusion: FusionConfig = FusionConfig()
+    registry: RegistryConfig = RegistryConfig()
+    _texts: tuple[Mapping[str, Any], ...] = PrivateAttr(default=())
+
+    @property
+    def texts(self) -> tuple[Mapping[str, Any], ...]:
+        """The experts in the file's own words, variables not filled in; empty when no file was read."""
+        return self._texts
 
 
 def config_path(reference: str) -> Path:
@@ -67,7 +75,9 @@ def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Gate
         raise ConfigError(f"{path}: is not valid YAML: {_one_line(error)}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: is empty or not a mapping; it needs at least an experts: section.")
-    return _checked(_filled(data, path, environment), path, node)
+    config = _checked(filled(data, path, environment), path, node)
+    config._texts = tuple(data["experts"])
+    return config
 
 
 def _checked(data: Any, path: Path, node: yaml.Node | None) -> GatewayConfig:
@@ -108,20 +118,28 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node | None, i
     return None, 0
 
 
-def _filled(value: Any, path: Path, environment: Mapping[str, str]) -> Any:
+def filled(value: Any, where: object, environment: Mapping[str, str]) -> Any:
+    """Return a value with ${NAME} and ${NAME:-default} filled in, inside lists and mappings too.
+
+    Args:
+        where: the file or field, for the complaint.
+
+    Raises:
+        ConfigError: a variable is not set and has no default.
+    """
     if isinstance(value, str):
-        return VARIABLE.sub(lambda match: _variable(match, path, environment), value)
+        return VARIABLE.sub(lambda match: _variable(match, where, environment), value)
     if isinstance(value, list):
-        return [_filled(item, path, environment) for item in value]
+        return [filled(item, where, environment) for item in value]
     if isinstance(value, dict):
-        return {key: _filled(item, path, environment) for key, item in value.items()}
+        return {key: filled(item, where, environment) for key, item in value.items()}
     return value
 
 
-def _variable(match: re.Match[str], path: Path, environment: Mapping[str, str]) -> str:
+def _variable(match: re.Match[str], where: object, environment: Mapping[str, str]) -> str:
     name, default = match["name"], match["default"]
     if (found := environment.get(name, default)) is None:
-        raise ConfigError(f"{path}: uses ${{{name}}}, which is not set: set it, or write ${{{name}:-default}}.")
+        raise ConfigError(f"{where}: uses ${{{name}}}, which is not set: set it, or write ${{{name}:-default}}.")
     return found
 
 

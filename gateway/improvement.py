@@ -29,6 +29,8 @@ from router.types import RoutingDecision
 log = logging.getLogger(__name__)
 FILE_NAME = "consilium.db"
 MEMORY = ":memory:"
+POLL_SECONDS = 0.25
+"""How soon processes that share a file see what another changed."""
 READS_DOMAINS = "profile"
 
 
@@ -56,24 +58,27 @@ def open_store(settings: Settings) -> Store:
 
         return RedisStore(redis_url)
     if settings.store:
-        return SqliteStore(settings.store)
+        return SqliteStore(settings.store, poll_seconds=POLL_SECONDS)
     try:
-        return SqliteStore(state_folder() / FILE_NAME)
+        return SqliteStore(state_folder() / FILE_NAME, poll_seconds=POLL_SECONDS)
     except ConfigError as error:
         log.warning("nothing will be remembered over a restart", extra=facts(reason=str(error)))
         return SqliteStore(MEMORY)
 
 
-async def opened_learner(
-    settings: Settings, routing: RoutingConfig, metrics: Metrics, stack: AsyncExitStack
-) -> Learner:
+def opened_store(settings: Settings, stack: AsyncExitStack) -> Store:
+    """Return the store that the settings name, closed with `stack`."""
+    store = open_store(settings)
+    stack.push_async_callback(store.aclose)
+    return store
+
+
+async def opened_learner(store: Store, routing: RoutingConfig, metrics: Metrics, stack: AsyncExitStack) -> Learner:
     """Return the learner with what it learnt before, following what other processes learn.
 
     Raises:
         StoreError: what was learnt cannot be read.
     """
-    store = open_store(settings)
-    stack.push_async_callback(store.aclose)
 
     def told(seen: AlarmSeen) -> None:
         metrics.alarms.labels(seen.alarm.expert, seen.alarm.direction).inc()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,23 +13,28 @@ from aggregator import Aggregator
 from aggregator.errors import UnknownStrategy
 from experts.backends import BACKENDS, make_client
 from experts.backends.base import Backend
-from experts.config import ExpertConfig, resolve_folder
+from experts.config import resolve_folder
 from experts.dispatcher import Dispatcher
 from experts.errors import ConfigError
 from experts.health import HealthBoard, Prober
-from experts.launch import Fleet, ServerProgress, ServerState, find_environment, plan_servers
-from experts.registry import Expert, Registry, Replica, static_replicas
+from experts.registry import Expert, Registry, Replica
+from experts.store import Store
 from experts.types import ExpertCall, ExpertName, Message
 from gateway.auth import AdminKey, Keyring
+from gateway.catalogue import Catalogue, Consequences, Registrar
+from gateway.catalogue.records import file_entries
+from gateway.catalogue.references import roles_of
 from gateway.configuration import GatewayConfig
 from gateway.feedback import Feedback
-from gateway.improvement import check_trials, open_feedback, opened_learner
+from gateway.improvement import check_trials, open_feedback, opened_learner, opened_store
 from gateway.jobs import Jobs
 from gateway.metrics import ExpertLoad, Metrics
 from gateway.pipeline import Pipeline
+from gateway.running import Progress, open_runtime
 from gateway.settings import Settings
 from gateway.translate import for_expert
 from gateway.trials import Split
+from gateway.upstreams import Upstreams
 from router import Router, RoutingConfig
 from router.encoder import TextEncoder
 from router.reading import Ask
@@ -36,12 +42,12 @@ from router.types import Load
 
 LAG_INTERVAL_SECONDS = 0.5
 READING_PARAMETERS = {"max_tokens": 200, "temperature": 0}
-Progress = Callable[[ServerProgress], None]
+DRAINED = "draining"
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What handlers use. `fleet` is None when no expert's server is ours to run."""
+    """What handlers use."""
 
     settings: Settings
     config: GatewayConfig
@@ -54,23 +60,35 @@ class Services:
     admin: AdminKey
     feedback: Feedback
     jobs: Jobs
-    fleet: Fleet | None
+    store: Store
+    catalogue: Catalogue
+    consequences: Consequences
+    registrar: Registrar
 
     def state(self, expert: ExpertName) -> str:
-        """Return what an expert is doing in one word: ready, starting, restarting, failed, unreachable."""
-        if self.fleet is not None and expert in self.fleet.experts:
-            state = self.fleet.state(expert)
-            if state is not ServerState.READY:
-                return str(state.value)
-        health = self.dispatcher.health
-        replicas = self.registry.snapshot[expert].replicas
+        """Return what an expert is doing in one word: ready, starting, restarting, failed, unreachable, draining,
+        drained; failed as well where it is registered and cannot be used here.
+        """
+        if (known := self.registry.snapshot.get(expert)) is None:
+            return "failed"
+        if known.drained:
+            return "draining" if self.consequences.in_flight(expert) else "drained"
+        running = self.catalogue.runtime.state(expert)
+        if running not in (None, "ready"):
+            return running
+        health, replicas = self.dispatcher.health, known.replicas
         return "ready" if any(health.of(replica.base_url).proven for replica in replicas) else "unreachable"
 
     def unfit(self) -> dict[ExpertName, str]:
-        """Return experts that cannot serve now, with the reason; empty when none can, so that one is tried."""
-        states = {name: self.state(name) for name in self.registry.snapshot}
+        """Return experts that are not to be chosen now, with the reason: drained ones, and those that cannot serve.
+
+        When none of the others can serve they are left in, so that one is tried.
+        """
+        world = self.registry.snapshot
+        drained = {name: DRAINED for name, expert in world.items() if expert.drained}
+        states = {name: self.state(name) for name in world if name not in drained}
         unfit = {name: state for name, state in states.items() if state != "ready"}
-        return {} if len(unfit) == len(states) else unfit
+        return drained if len(unfit) == len(states) else {**drained, **unfit}
 
     def load(self) -> dict[ExpertName, Load]:
         """Return what each expert is doing and how fast it lately answered, for the router."""
@@ -116,8 +134,11 @@ async def open_services(
     async with AsyncExitStack() as stack:
         default = default_expert(config)
         check_strategy(config)
-        fleet = await open_fleet(config.experts, root, stack, progress)
-        registry = Registry(found_experts(config.experts, fleet))
+        store = opened_store(settings, stack)
+        runtime = open_runtime(root, stack, progress)
+        catalogue = Catalogue(store, file_entries(config), runtime, os.environ)
+        await catalogue.load()
+        registry = catalogue.registry
         client = await stack.enter_async_context(make_client())
         backends: dict[str, Backend] = {name: backend(client) for name, backend in BACKENDS.items()}
         dispatcher = Dispatcher(registry, backends, HealthBoard())
@@ -127,7 +148,7 @@ async def open_services(
         stack.push_async_callback(router.aclose)
         check_trials(config, router)
         metrics = Metrics(lambda: built[0].loads(), lambda: encoder_counts(router))
-        learner = await opened_learner(settings, config.routing, metrics, stack)
+        learner = await opened_learner(store, config.routing, metrics, stack)
         split = Split(config.routing)
         built: list[Services] = []
         pipeline = Pipeline(
@@ -142,6 +163,9 @@ async def open_services(
             learned=learner.overlaid,
             policy=split.policy,
         )
+        probes = Probes(backends)
+        consequences = Consequences(catalogue, dispatcher, pipeline, probes)
+        consequences.begin(stack)
         services = Services(
             settings=settings,
             config=config,
@@ -153,11 +177,16 @@ async def open_services(
             keyring=Keyring(settings.key_values()),
             admin=AdminKey(settings.admin_key.get_secret_value()),
             feedback=await open_feedback(config.routing, learner, split, pipeline, metrics, stack),
-            jobs=await stack.enter_async_context(Jobs(learner.store)),
-            fleet=fleet,
+            jobs=await stack.enter_async_context(Jobs(store)),
+            store=store,
+            catalogue=catalogue,
+            consequences=consequences,
+            registrar=Registrar(
+                catalogue, consequences, Upstreams(config.registry.allowed_upstreams), roles_of(config)
+            ),
         )
         built.append(services)
-        await stack.enter_async_context(Prober(registry, Probes(backends), dispatcher.health))
+        await stack.enter_async_context(Prober(registry, probes, dispatcher.health))
         stack.push_async_callback(cancelled, asyncio.create_task(measure_lag(services.metrics), name="loop-lag"))
         yield services
 
@@ -210,42 +239,6 @@ def routing_config(routing: RoutingConfig, default: ExpertName, root: Path) -> R
     encoder = routing.encoder.model_copy(update={"model": resolve_folder(routing.encoder.model, root)})
     artifact = None if routing.artifact is None else resolve_folder(routing.artifact, root)
     return routing.model_copy(update={"default": default, "encoder": encoder, "artifact": artifact})
-
-
-async def open_fleet(
-    experts: Iterable[ExpertConfig], root: Path, stack: AsyncExitStack, progress: Progress | None
-) -> Fleet | None:
-    """Start the servers that are ours to run; None when there are none.
-
-    Raises:
-        ConfigError: there are some, and this machine has no vLLM to run them.
-    """
-    configs = list(experts)
-    ours = [expert.name for expert in configs if expert.launch]
-    if not ours:
-        return None
-    environment = find_environment()
-    if environment is None:
-        raise ConfigError(
-            f"Expert '{ours[0]}' is to be started by the gateway, and this machine has no vLLM environment: "
-            "run `consilium doctor --fix`, or set CONSILIUM_VLLM_PYTHON to a Python that has vLLM."
-        )
-    return await stack.enter_async_context(Fleet(plan_servers(configs, root, environment), environment, progress))
-
-
-def found_experts(configs: Iterable[ExpertConfig], fleet: Fleet | None) -> list[Expert]:
-    """Return the experts with where each is reached."""
-    return [Expert(config, config.profile(), replicas_of(config, fleet)) for config in configs]
-
-
-def replicas_of(config: ExpertConfig, fleet: Fleet | None) -> tuple[Replica, ...]:
-    """Return an expert's replicas: written down, our own server, or the one its adapter rides on.
-
-    An adapter on a server that somebody else runs is reached there under the expert's own name.
-    """
-    if fleet is not None and config.name in fleet.experts:
-        return (Replica(fleet.base_url(config.name)),)
-    return static_replicas(config)
 
 
 def encoder_counts(router: Router) -> dict[str, int]:
