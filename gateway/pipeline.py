@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from aggregator import Aggregator, FusionConfig
 from aggregator.types import Candidate, FusedStream, FusionTask
@@ -30,6 +31,7 @@ AUTO, COUNCIL = "auto", "council"
 NAMED, CASCADE, VOTE = "named", "cascade", "vote"
 ALONE = frozenset({"none", "single"})
 CANDIDATES_SHARE = 0.7
+NOTHING_KNOWN: Mapping[int, ExpertStream] = MappingProxyType({})
 VIRTUAL_MODELS = {
     AUTO: "The router picks the expert for each conversation.",
     COUNCIL: "The router picks several experts and their answers are fused into one.",
@@ -143,14 +145,36 @@ class Pipeline:
         if decision.policy != NAMED:
             self.sessions.answered(session_of(request, client), decision)
             self.mean_experts.decided(decision)
+        return self.open(request, decision, world)
+
+    def open(
+        self,
+        request: ChatRequest,
+        decision: RoutingDecision,
+        world: Snapshot,
+        known: Mapping[int, ExpertStream] = NOTHING_KNOWN,
+    ) -> Answering:
+        """Plan and open the answer of a request that is decided; nothing is sent before it is read.
+
+        Args:
+            request: what is asked.
+            decision: who should answer.
+            world: the experts it was decided among.
+            known: streams that take the place of calls, by rank among the assignments.
+        """
         fusion = self.fusion_of(request, decision)
-        turns = (len(decision.stages) or len(decision.assignments)) if fusion == CASCADE else 1
-        streams = self.dispatcher.run(plan(decision, request, world, turns), world)
+        streams = self.calls(request, decision, world)
         weights = [assignment.weight for assignment in decision.assignments]
-        candidates = tuple(Candidate(s, w) for s, w in zip(streams, weights, strict=True))
+        candidates = tuple(Candidate(known.get(i, streams[i]), weight) for i, weight in enumerate(weights))
         task = self._fusion_task(request, candidates, decision.stages)
         ignored = ignored_fields(request, decision, world)
         return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion))
+
+    def calls(self, request: ChatRequest, decision: RoutingDecision, world: Snapshot) -> tuple[ExpertStream, ...]:
+        """Return the (lazy) stream of each assigned expert, best first."""
+        fusion = self.fusion_of(request, decision)
+        turns = (len(decision.stages) or len(decision.assignments)) if fusion == CASCADE else 1
+        return self.dispatcher.run(plan(decision, request, world, turns), world)
 
     def _fusion_task(
         self, request: ChatRequest, candidates: tuple[Candidate, ...], stages: tuple[int, ...]
@@ -159,7 +183,8 @@ class Pipeline:
         begun, total = time.monotonic(), request.options.deadline_ms
         limits = self.fusion.limits()
         if total is not None:
-            limits = replace(limits, deadline_seconds=min(limits.deadline_seconds, CANDIDATES_SHARE * total / 1000))
+            usual = total / 1000 if request.options.background else limits.deadline_seconds
+            limits = replace(limits, deadline_seconds=min(usual, CANDIDATES_SHARE * total / 1000))
 
         def ask(call: ExpertCall) -> ExpertStream:
             left = None if total is None else max(0.001, total / 1000 - (time.monotonic() - begun))

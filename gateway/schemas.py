@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from experts.types import Message
+from experts.types import BATCH_PRIORITY, Message
 from gateway.errors import InvalidRequest
 
 OURS = frozenset({"model", "messages", "stream", "routing"})
@@ -44,6 +44,11 @@ class RoutingOptions(BaseModel):
     priority: int = Field(default=0, ge=-10, le=10)
     deadline_ms: float | None = Field(default=None, gt=0, le=3_600_000)
     explain: bool = False
+
+    @property
+    def background(self) -> bool:
+        """Whether nobody waits for the answer: a line of a batch."""
+        return self.priority <= BATCH_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)
