@@ -3,7 +3,7 @@
     RequestError
       InvalidRequest 400 · AuthenticationFailed 401 · PermissionDenied 403 · UnknownModel 404 · UnknownRequest 404
       UnknownJob 404 · UnknownExpert 404 · ExpertInTheWay 409 · VersionMismatch 412 · TooLarge 413 · ClientGone 499
-      UnknownFile 404 · UnknownBatch 404 · FileInUse 409
+      UnknownFile 404 · UnknownBatch 404 · FileInUse 409 · AlreadyRunning 409
 
 STATUS maps an exception class to (HTTP status, OpenAI `type`, `code`); lookup walks the class's ancestry, so
 a new leaf is answered like its parent until it gets a row of its own. Bodies say which side failed.
@@ -26,6 +26,7 @@ from experts.errors import (
     LaunchError,
     ServiceError,
 )
+from experts.profiling import QuestionError
 from experts.store import StoreError, VersionConflict
 from router.errors import ClassifierUnavailable, NoEligibleExpert, RoutingError, UnknownPolicy
 
@@ -98,6 +99,10 @@ class UnknownBatch(RequestError):
     """There is no such batch of this client's."""
 
 
+class AlreadyRunning(RequestError):
+    """The same work is under way."""
+
+
 class UnknownModel(RequestError):
     """`model` is neither a virtual model nor an expert."""
 
@@ -154,6 +159,8 @@ STATUS: dict[type[ServiceError], Wire] = {
     UnknownFile: Wire(404, "invalid_request_error", "file_not_found"),
     FileInUse: Wire(409, "invalid_request_error", "file_in_use"),
     UnknownBatch: Wire(404, "invalid_request_error", "batch_not_found"),
+    AlreadyRunning: Wire(409, "invalid_request_error", "already_running"),
+    QuestionError: Wire(400, "invalid_request_error", "invalid_questions"),
     UnknownModel: Wire(404, "invalid_request_error", "model_not_found"),
     ClientGone: Wire(499, "invalid_request_error", "client_gone"),
     TooLarge: Wire(413, "invalid_request_error", "request_too_large"),

@@ -65,11 +65,12 @@ class Judge:
         return read_mark((await self._dispatcher.open(call).read()).text)
 
 
-def judge_messages(messages: Sequence[Message], answer: str) -> tuple[Message, ...]:
-    """Return what the judge is sent: the last question and the answer, quoted."""
+def judge_messages(messages: Sequence[Message], answer: str, *, guide: str = "") -> tuple[Message, ...]:
+    """Return what the judge is sent: the last question and the answer, quoted, and what to look for, if anything."""
     asked = [message_text(message) for message in messages if message.get("role") == "user"]
     question = asked[-1] if asked else ""
-    text = f"Question:\n{quoted(question)}\nAnswer:\n{quoted(answer)}\nYour mark, 0 to 10:"
+    looked_for = f"What to look for:\n{quoted(guide)}\n" if guide else ""
+    text = f"Question:\n{quoted(question)}\n{looked_for}Answer:\n{quoted(answer)}\nYour mark, 0 to 10:"
     return ({"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": text})
 
 

@@ -19,13 +19,13 @@ POCKET_PER_DOMAIN = 50
 MOST_QUESTIONS = 100_000
 
 
-def read_questions(path: Path) -> list[Question]:
-    """Return the questions of a file; its ending says what it is.
+def read_questions(path: Path, ending: str | None = None) -> list[Question]:
+    """Return the questions of a file; its ending says what it is, unless `ending` does.
 
     Raises:
         QuestionError: it cannot be read, or a row is no question; the message names the row.
     """
-    rows = ROWS.get(path.suffix.lower())
+    rows = ROWS.get(ending or path.suffix.lower())
     if rows is None:
         raise QuestionError(f"{path.name}: questions are read from {', '.join(ROWS)} files.")
     found = []
@@ -42,8 +42,15 @@ def read_questions(path: Path) -> list[Question]:
 
 
 def pocket_questions(per_domain: int = POCKET_PER_DOMAIN) -> list[Question]:
-    """Return held-out questions of the pocket domains, the same every time; the exam's task is the skill."""
-    drawn = (generate(domain, "heldout", per_domain, POCKET_SEED) for domain in DOMAINS)
+    """Return held-out questions of the pocket domains, the same every time; the exam's task is the skill.
+
+    Raises:
+        QuestionError: there are not so many.
+    """
+    try:
+        drawn = [generate(domain, "heldout", per_domain, POCKET_SEED) for domain in DOMAINS]
+    except ValueError as error:
+        raise QuestionError(f"The built-in questions are fewer: {error}.") from error
     return [_of_pocket(question) for paper in drawn for question in paper]
 
 
