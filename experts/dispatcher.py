@@ -1,5 +1,8 @@
 """Run calls: choose a replica, keep deadlines, try another before the first chunk, never after.
 
+An expert that is asleep is waited for: the time for its first token counts from when it is resident, the call's
+deadline from its beginning.
+
 One attempt is one request to one replica. Attempts over all replicas and stand-in experts are bounded and
 share the call's deadline. Nothing is sent until a stream is first awaited, so a cascade costs nothing extra.
 """
@@ -18,6 +21,7 @@ from experts.errors import ExpertDraining, ExpertError, ExpertOverloaded, Expert
 from experts.health import HealthBoard
 from experts.pace import Pace
 from experts.registry import Expert, Registry, Replica, Snapshot
+from experts.residency import ALWAYS_RESIDENT, Residency
 from experts.types import AnswerChunk, CallFacts, Dispatch, ExpertCall, ExpertName, ExpertStream
 
 MAX_ATTEMPTS = 3
@@ -33,7 +37,9 @@ class Dispatcher:
         health: HealthBoard,
         *,
         max_attempts: int = MAX_ATTEMPTS,
+        residency: Residency = ALWAYS_RESIDENT,
     ) -> None:
+        self.residency = residency
         self._registry, self._backends, self.health = registry, backends, health
         self.admission = Admission()
         self.pace = Pace()
@@ -68,7 +74,10 @@ class Dispatcher:
             facts.attempts += 1
             facts.expert, facts.replica = expert.name, replica.base_url
             try:
-                async with aclosing(self._attempt(expert, replica, call, facts, deadline)) as chunks:
+                async with (
+                    self.residency.holding(expert.name, deadline, background=call.background),
+                    aclosing(self._attempt(expert, replica, call, facts, deadline)) as chunks,
+                ):
                     async for chunk in chunks:
                         yield chunk
                 return

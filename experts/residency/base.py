@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 from experts.types import ExpertName
+
+_PASS: AbstractAsyncContextManager[None] = nullcontext()
 
 
 class Residency(Protocol):
@@ -33,7 +34,7 @@ class Residency(Protocol):
         ...
 
     def state(self, expert: ExpertName) -> str | None:
-        """Return "asleep" or "waking"; None when the expert is awake or not ours."""
+        """Return "asleep", "waking", or "failed" while it rests after a failure; None when awake or not ours."""
         ...
 
     async def wake(self, expert: ExpertName) -> None:
@@ -48,10 +49,11 @@ class Residency(Protocol):
 class AlwaysResident:
     """Nothing sleeps here. Costs nothing."""
 
-    @asynccontextmanager
-    async def holding(self, expert: ExpertName, deadline: float, *, background: bool = False) -> AsyncIterator[None]:
+    def holding(
+        self, expert: ExpertName, deadline: float, *, background: bool = False
+    ) -> AbstractAsyncContextManager[None]:
         """Let pass."""
-        yield
+        return _PASS
 
     def keeps(self, expert: ExpertName) -> bool:
         """No expert is ours."""
