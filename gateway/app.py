@@ -8,13 +8,27 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from experts.errors import ServiceError
-from gateway.api import chat, decisions, feedback, jobs, learning, models, operations, route
+from gateway.api import (
+    batches,
+    chat,
+    decisions,
+    experts,
+    feedback,
+    files,
+    jobs,
+    learning,
+    models,
+    operations,
+    profiling,
+    route,
+)
 from gateway.configuration import GatewayConfig
-from gateway.errors import error_body, error_headers, wire
+from gateway.errors import InvalidRequest, error_body, error_headers, wire
 from gateway.middleware import RequestContext
 from gateway.responses import JsonResponse
 from gateway.running import Progress
@@ -49,11 +63,25 @@ def create_app(
             yield
 
     app = FastAPI(title="Consilium", lifespan=lifespan, redoc_url=None)
-    for noun in (chat, models, route, feedback, decisions, jobs, learning, operations):
+    for noun in (
+        chat,
+        models,
+        route,
+        files,
+        batches,
+        feedback,
+        decisions,
+        experts,
+        jobs,
+        learning,
+        profiling,
+        operations,
+    ):
         app.include_router(noun.api)
     app.add_middleware(RequestContext)
     app.add_exception_handler(ServiceError, answer_service_error)
     app.add_exception_handler(HTTPException, answer_http_error)
+    app.add_exception_handler(RequestValidationError, answer_bad_parameter)
     app.add_exception_handler(Exception, answer_bug)
     return app
 
@@ -70,6 +98,15 @@ async def answer_http_error(_request: Request, error: Exception) -> Response:
     code = NOT_OURS.get(error.status_code, "http_error")
     body = {"message": f"{error.detail}.", "type": "invalid_request_error", "param": None, "code": code}
     return JsonResponse({"error": body}, status_code=error.status_code, headers=error.headers)
+
+
+async def answer_bad_parameter(_request: Request, error: Exception) -> Response:
+    """Answer a parameter of the path or query that cannot be read in the same shape."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = str(first["loc"][-1])
+    told = InvalidRequest(f"{where}: {first['msg']}.", param=where)
+    return JsonResponse(error_body(told), status_code=wire(told).status)
 
 
 async def answer_bug(request: Request, error: Exception) -> Response:

@@ -21,6 +21,7 @@ from experts.registry import Expert, Registry, Replica
 from experts.store import Store
 from experts.types import ExpertCall, ExpertName, Message
 from gateway.auth import AdminKey, Keyring
+from gateway.batches import Desk, opened_desk
 from gateway.catalogue import Catalogue, Consequences, Registrar
 from gateway.catalogue.records import file_entries
 from gateway.catalogue.references import roles_of
@@ -30,6 +31,7 @@ from gateway.improvement import check_trials, open_feedback, opened_learner, ope
 from gateway.jobs import Jobs
 from gateway.metrics import ExpertLoad, Metrics
 from gateway.pipeline import Pipeline
+from gateway.profiling import Profiler, opened_profiler
 from gateway.running import Progress, open_runtime
 from gateway.settings import Settings
 from gateway.translate import for_expert
@@ -60,6 +62,8 @@ class Services:
     admin: AdminKey
     feedback: Feedback
     jobs: Jobs
+    desk: Desk
+    profiler: Profiler
     store: Store
     catalogue: Catalogue
     consequences: Consequences
@@ -92,18 +96,19 @@ class Services:
 
     def load(self) -> dict[ExpertName, Load]:
         """Return what each expert is doing and how fast it lately answered, for the router."""
-        admission, pace = self.dispatcher.admission, self.dispatcher.pace
-        found = {}
-        for name, expert in self.registry.snapshot.items():
-            times = pace.of(name)
-            found[name] = Load(
-                in_flight=admission.running.get(name, 0),
-                waiting=admission.waiting.get(name, 0),
-                places=expert.config.limits.max_in_flight,
-                first_token_ms=None if times is None else times.first_token_ms,
-                total_ms=None if times is None else times.total_ms,
-            )
-        return found
+        return {name: self.load_of(expert) for name, expert in self.registry.snapshot.items()}
+
+    def load_of(self, expert: Expert) -> Load:
+        """Return what one expert is doing and how fast it lately answered."""
+        name, admission = expert.name, self.dispatcher.admission
+        times = self.dispatcher.pace.of(name)
+        return Load(
+            in_flight=admission.running.get(name, 0),
+            waiting=admission.waiting.get(name, 0),
+            places=expert.config.limits.max_in_flight,
+            first_token_ms=None if times is None else times.first_token_ms,
+            total_ms=None if times is None else times.total_ms,
+        )
 
     def loads(self) -> Iterable[ExpertLoad]:
         """Yield what each expert is doing, for the metrics."""
@@ -177,7 +182,9 @@ async def open_services(
             keyring=Keyring(settings.key_values()),
             admin=AdminKey(settings.admin_key.get_secret_value()),
             feedback=await open_feedback(config.routing, learner, split, pipeline, metrics, stack),
-            jobs=await stack.enter_async_context(Jobs(store)),
+            jobs=(jobs := await stack.enter_async_context(Jobs(store))),
+            desk=opened_desk(settings, store, jobs, pipeline, metrics, state=lambda name: built[0].state(name)),
+            profiler=opened_profiler(jobs, catalogue, dispatcher, pipeline),
             store=store,
             catalogue=catalogue,
             consequences=consequences,
