@@ -34,15 +34,19 @@ class ReplicaConfig(Strict):
 class LaunchConfig(Strict):
     """A vLLM server that the gateway starts and supervises itself.
 
-    `model` is a hub name or a folder; relative folders count from the configuration file.
+    `model` is a hub name or a folder; relative folders count from the configuration file. `replicas`, `cpus` and
+    `resources` say where on a Ray cluster; on one machine there is one replica, and the others mean nothing.
     """
 
     model: str
     gpus: int = Field(default=1, ge=0)
     gpu_memory_gib: float | None = Field(default=None, gt=0)
+    max_adapters: int | None = Field(default=None, ge=0)
+    max_adapter_rank: int | None = Field(default=None, ge=1, le=512)
     args: list[str] = []
     env: dict[str, str] = {}
     start_timeout_seconds: float = Field(default=600, gt=0)
+    sleep_after_seconds: float | None = Field(default=None, gt=0)
 
 
 class AdapterConfig(Strict):

@@ -92,12 +92,20 @@ class OpenAIBackend:
                 f"{replica.base_url}/models", headers=headers(replica), timeout=PROBE_TIMEOUT_SECONDS
             )
             await raise_for_status(expert.name, response)
-        try:
-            return {model["id"] for model in orjson.loads(response.content)["data"]}
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            raise ExpertProtocolError(
-                expert.name, f"The server of expert '{expert.name}' does not list models as OpenAI does."
-            ) from None
+        return listed_models(expert.name, response)
+
+
+def listed_models(expert: str, response: httpx.Response) -> set[str]:
+    """Return the model names in an answer of /v1/models.
+
+    Raises:
+        ExpertProtocolError: it is none.
+    """
+    try:
+        return {model["id"] for model in orjson.loads(response.content)["data"]}
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        message = f"The server of expert '{expert}' does not list models as OpenAI does."
+        raise ExpertProtocolError(expert, message) from None
 
 
 def headers(replica: Replica) -> dict[str, str]:

@@ -3,6 +3,7 @@
 find_environment / create_environment    the Python that runs vLLM
 plan_servers -> ServerSpec               which servers the configured experts need
 Fleet(specs, environment)                started, supervised, asked, stopped
+LocalRuntime(root, backend)              told which experts there should be, makes it so
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from experts.launch.gpus import Gpu, visible_gpus
 from experts.launch.installation import create_environment
 from experts.launch.plan import plan_servers
 from experts.launch.process import ServerProgress, ServerState, SupervisedServer
+from experts.launch.runtime import LocalRuntime, Runtime
 from experts.launch.server_log import Stage
 from experts.launch.state import log_path, state_folder
 from experts.launch.supervision import Patience
@@ -25,7 +27,9 @@ __all__ = [
     "Fleet",
     "Gpu",
     "Hardware",
+    "LocalRuntime",
     "Patience",
+    "Runtime",
     "ServerProgress",
     "ServerSpec",
     "ServerState",

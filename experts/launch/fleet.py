@@ -38,16 +38,22 @@ class Fleet:
         progress: Callable[[ServerProgress], None] | None = None,
         patience: Patience | None = None,
     ) -> None:
-        self._environment = environment
+        self.environment = environment
         self._tell = progress
         self._patience = patience or Patience.on(environment.kind)
         self._servers = {spec.name: self._supervised(spec) for spec in specs}
-        self._bringing_up: asyncio.Task[None] | None = None
+        self._turns = asyncio.Semaphore(1 if environment.kind == "cpu" else 1000)
+        self._bringing_up: dict[str, asyncio.Task[None]] = {}
 
     @property
     def experts(self) -> tuple[str, ...]:
         """Every expert some server of ours answers for."""
         return tuple(expert for server in self._servers.values() for expert in server.spec.experts)
+
+    @property
+    def specs(self) -> dict[str, ServerSpec]:
+        """Every server by name, as its next run will be."""
+        return {name: server.spec for name, server in self._servers.items()}
 
     @property
     def progress(self) -> tuple[ServerProgress, ...]:
@@ -76,7 +82,8 @@ class Fleet:
 
     async def start(self) -> None:
         """Begin to start every server; returns at once."""
-        self._bringing_up = asyncio.create_task(self._bring_up(), name="fleet")
+        for name in self._servers:
+            self._begin(name)
 
     async def wait_ready(self, timeout_seconds: float | None = None) -> None:
         """Wait until every server answers; each has its own start timeout, and `timeout_seconds` is for all.
@@ -86,8 +93,8 @@ class Fleet:
         """
         try:
             async with asyncio.timeout(timeout_seconds):
-                if self._bringing_up is not None:
-                    await asyncio.wait({self._bringing_up})
+                if self._bringing_up:
+                    await asyncio.wait(self._bringing_up.values())
                 outcomes = await asyncio.gather(*(_failure(server) for server in self._servers.values()))
         except TimeoutError:
             late = ", ".join(p.server for p in self.progress if p.state is not ServerState.READY)
@@ -100,20 +107,27 @@ class Fleet:
         """Stop and start the expert's server, with a clean record; the way back from FAILED."""
         await self.server(expert).restart()
 
-    async def add(self, spec: ServerSpec) -> None:
-        """Take one more server in and begin to start it."""
+    async def add(self, spec: ServerSpec, *, start: bool = True) -> None:
+        """Take one more server in and begin to start it; one that is not to start is stopped."""
         self._servers[spec.name] = self._supervised(spec)
-        await self._servers[spec.name].start()
+        if start:
+            self._begin(spec.name)
+        else:
+            await self._servers[spec.name].stop()
+
+    def prepare(self, spec: ServerSpec) -> None:
+        """Say what a server's next run is to be; the one that runs stays as it is (KeyError: there is none)."""
+        self._servers[spec.name].prepare(spec, *command_line(spec, self.environment))
 
     async def remove(self, name: str, grace_seconds: float = GRACE_SECONDS) -> None:
         """Stop a server and forget it (KeyError: there is none of this name)."""
-        await self._servers.pop(name).stop(grace_seconds)
+        server = self._servers.pop(name)
+        await _cancelled(self._bringing_up.pop(name, None))
+        await server.stop(grace_seconds)
 
     async def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Stop every server at once; returns when no process of theirs is left."""
-        if self._bringing_up is not None:
-            self._bringing_up.cancel()
-            await asyncio.wait({self._bringing_up})
+        await asyncio.gather(*(_cancelled(task) for task in self._bringing_up.values()))
         await asyncio.gather(*(server.stop(grace_seconds) for server in self._servers.values()))
 
     async def __aenter__(self) -> Self:
@@ -129,14 +143,18 @@ class Fleet:
         await self.stop()
 
     def _supervised(self, spec: ServerSpec) -> SupervisedServer:
-        argv, env = command_line(spec, self._environment)
+        argv, env = command_line(spec, self.environment)
         return SupervisedServer(spec, argv, env, log_path(spec.name), self._patience, self._tell)
 
-    async def _bring_up(self) -> None:
-        for server in self._servers.values():
+    def _begin(self, name: str) -> None:
+        task = asyncio.create_task(self._bring_up(self._servers[name]), name=f"bringing up {name}")
+        self._bringing_up[name] = task
+
+    async def _bring_up(self, server: SupervisedServer) -> None:
+        """Start a server when it is its turn, which lasts until it answers or fails."""
+        async with self._turns:
             await server.start()
-            if self._environment.kind == "cpu":
-                await _failure(server)
+            await _failure(server)
 
 
 async def _failure(server: SupervisedServer) -> LaunchError | None:
@@ -146,3 +164,9 @@ async def _failure(server: SupervisedServer) -> LaunchError | None:
     except LaunchError as error:
         return error
     return None
+
+
+async def _cancelled(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait({task})

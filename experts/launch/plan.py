@@ -6,21 +6,25 @@ the configuration is found here, before the first server starts.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from experts.config import AdapterConfig, ExpertConfig, LaunchConfig, resolve_folder
 from experts.errors import ConfigError
+from experts.launch.adapter_files import check_base, read_adapter
 from experts.launch.environment import VllmEnvironment
 from experts.launch.gpus import Gpu, Wish, share_out, visible_gpus
-from experts.launch.vllm import HOST, LORA_RANKS, Adapter, Hardware, ServerSpec
+from experts.launch.vllm import HOST, Adapter, Hardware, ServerSpec, lora_rank
 from experts.pocket import weights_folder
 
 FIRST_PORT = 8501
 POCKET = "builtin:pocket/"
+SPARE_PLACES = 2
+"""Adapters a server with adapters can take at run time, beyond those it knows at its start."""
+USUAL_RANK = 16
 OUR_FLAGS = ("--host", "--port", "--model", "--served-model-name", "--lora-modules")
 
 
@@ -31,6 +35,8 @@ def plan_servers(
     first_port: int = FIRST_PORT,
     *,
     gpus: Sequence[Gpu] | None = None,
+    kept: Mapping[str, ServerSpec] | None = None,
+    sleeps: bool = False,
 ) -> tuple[ServerSpec, ...]:
     """Return the servers to start, in the configuration's order; experts with replicas need none.
 
@@ -39,25 +45,35 @@ def plan_servers(
         root: the folder that relative model and adapter folders count from.
         first_port: servers listen on loopback from here up; ports in use are skipped.
         gpus: what may be used; None asks this machine (on a CPU environment: nothing).
+        kept: servers that exist already and whose `launch:` is unchanged, by name: they stay where they are.
+        sleeps: whether servers are to be put to sleep at times.
 
     Raises:
-        ConfigError: a folder is missing, an adapter has no base, `args` sets what is ours, or GPUs do not suffice.
+        ConfigError: a folder is missing, an adapter has no base or is not for it, `args` sets what is ours, or GPUs
+            do not suffice.
     """
+    kept = kept or {}
     launched = [(expert, expert.launch) for expert in experts if expert.launch is not None]
     riders = _riders_by_base(experts, root)
     hardware = _hardware([(expert.name, launch) for expert, launch in launched], environment, gpus)
-    ports = free_ports(first_port)
+    taken = {spec.port for spec in kept.values()}
+    ports = (port for port in free_ports(first_port) if port not in taken)
     return tuple(
-        ServerSpec(
-            name=expert.name,
-            model=resolve_model(launch.model, root, expert.name),
-            served_name=expert.served_model,
-            port=next(ports),
-            adapters=riders.get(expert.name, ()),
-            args=_checked_args(expert.name, launch),
-            env=dict(launch.env),
-            hardware=hardware[expert.name],
-            start_timeout_seconds=launch.start_timeout_seconds,
+        _with_riders(
+            ServerSpec(
+                name=expert.name,
+                model=resolve_model(launch.model, root, expert.name),
+                served_name=expert.served_model,
+                port=kept[expert.name].port if expert.name in kept else next(ports),
+                args=_checked_args(expert.name, launch),
+                env=dict(launch.env),
+                hardware=kept[expert.name].hardware if expert.name in kept else hardware[expert.name],
+                start_timeout_seconds=launch.start_timeout_seconds,
+                sleeps=sleeps,
+            ),
+            riders.get(expert.name, ()),
+            launch,
+            kept.get(expert.name),
         )
         for expert, launch in launched
     )
@@ -110,14 +126,18 @@ def _riders_by_base(experts: Sequence[ExpertConfig], root: Path) -> dict[str, tu
     by_name = {expert.name: expert for expert in experts}
     riders: dict[str, tuple[Adapter, ...]] = {}
     for expert in experts:
-        if expert.adapter is not None and _base(expert, expert.adapter, by_name).launch is not None:
+        if expert.adapter is not None and base_of(expert, expert.adapter, by_name).launch is not None:
             adapter = _adapter(expert, expert.adapter, root)
             riders[expert.adapter.base] = (*riders.get(expert.adapter.base, ()), adapter)
     return riders
 
 
-def _base(expert: ExpertConfig, adapter: AdapterConfig, by_name: Mapping[str, ExpertConfig]) -> ExpertConfig:
-    """Return the expert an adapter rides on; one with replicas is fine, its server is just not ours."""
+def base_of(expert: ExpertConfig, adapter: AdapterConfig, by_name: Mapping[str, ExpertConfig]) -> ExpertConfig:
+    """Return the expert an adapter rides on; one with replicas is fine, its server is just not ours.
+
+    Raises:
+        ConfigError: there is none of that name, or it is an adapter itself.
+    """
     base = by_name.get(adapter.base)
     if base is None:
         raise ConfigError(f"'{expert.name}' is an adapter on '{adapter.base}', which is not an expert here")
@@ -131,23 +151,34 @@ def _base(expert: ExpertConfig, adapter: AdapterConfig, by_name: Mapping[str, Ex
 
 def _adapter(expert: ExpertConfig, adapter: AdapterConfig, root: Path) -> Adapter:
     folder = _folder(adapter.path, root) or (root / adapter.path).resolve()
-    described = folder / "adapter_config.json"
-    if not described.is_file():
-        missing = "has no adapter_config.json" if folder.is_dir() else "does not exist"
-        raise ConfigError(f"the adapter of '{expert.name}' is {folder}, which {missing}: correct adapter.path")
-    return Adapter(expert.name, expert.served_model, folder, _rank(described, expert.name))
+    return read_adapter(expert.name, expert.served_model, folder)
 
 
-def _rank(described: Path, expert: str) -> int:
-    try:
-        rank = json.loads(described.read_text())["r"]
-    except (ValueError, KeyError, TypeError):
-        rank = None
-    if not isinstance(rank, int) or not 1 <= rank <= LORA_RANKS[-1]:
+def _with_riders(
+    spec: ServerSpec, riders: tuple[Adapter, ...], launch: LaunchConfig, kept: ServerSpec | None
+) -> ServerSpec:
+    """Return the server with its adapters and room for them; a running one that takes adapters keeps its room."""
+    places, rank = launch.max_adapters, launch.max_adapter_rank
+    if places is None:
+        places = len(riders) + SPARE_PLACES if riders else 0
+    if rank is None:
+        rank = max((USUAL_RANK, *(rider.rank for rider in riders))) if places else 0
+    if kept is not None and kept.adapter_places:
+        places, rank = kept.adapter_places, kept.adapter_rank
+    for rider in riders:
+        check_base(rider, spec.model)
+        _check_room(rider, spec.name, places, lora_rank(rank))
+    return replace(spec, adapters=riders, places=places, adapter_rank=rank)
+
+
+def _check_room(rider: Adapter, base: str, places: int, rank: int) -> None:
+    if places == 0:
+        raise ConfigError(f"'{rider.expert}' is an adapter on '{base}', whose launch.max_adapters is 0: raise it")
+    if rider.rank > rank:
         raise ConfigError(
-            f"the adapter of '{expert}' does not say its rank: {described} needs \"r\" between 1 and {LORA_RANKS[-1]}"
+            f"the adapter of '{rider.expert}' has rank {rider.rank}, and the server of '{base}' takes up to {rank}: "
+            f"set launch.max_adapter_rank of '{base}' to {lora_rank(rider.rank)}, which starts it anew"
         )
-    return rank
 
 
 def _checked_args(expert: str, launch: LaunchConfig) -> tuple[str, ...]:

@@ -108,6 +108,10 @@ class SupervisedServer:
         """Why the last run ended, as a sentence with the log's place; empty while all is well."""
         return self._failure
 
+    def prepare(self, spec: ServerSpec, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        """Say what the next run is to be; the one that runs stays as it is."""
+        self.spec, self._argv, self._env = spec, tuple(argv), dict(env)
+
     async def start(self) -> None:
         """Begin to run the server; returns at once. A server that runs already is left alone."""
         if self._task is None or self._task.done():
@@ -165,7 +169,7 @@ class SupervisedServer:
     async def _run_once(self) -> Ended:
         """Run the server until it ends, hangs or fails to start; nothing of it is left afterwards."""
         self._ready_since, self._run_began, self._grace_seconds = None, time.monotonic(), GRACE_SECONDS
-        if not port_is_free(self.spec.port):
+        if not port_is_free(self.spec.port, self.spec.host):
             return Ended(f"port {self.spec.port} is in use by another program")
         try:
             rotate(self.log)

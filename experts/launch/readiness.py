@@ -20,7 +20,10 @@ class ServerProbe:
         # A proxy from the environment must not stand between us and loopback, and vLLM closes idle
         # connections after five seconds, which is when we would use ours again.
         self._client = httpx.AsyncClient(
-            base_url=spec.address, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+            base_url=spec.address,
+            headers={"authorization": f"Bearer {spec.api_key}"} if spec.api_key else {},
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     async def is_healthy(self, timeout_seconds: float) -> bool:
@@ -32,8 +35,8 @@ class ServerProbe:
         return answer.status_code == 200
 
     async def serves_its_models(self, timeout_seconds: float) -> bool:
-        """Tell whether /v1/models lists the base model and every adapter."""
-        wanted = {self._spec.served_name, *(adapter.served_name for adapter in self._spec.adapters)}
+        """Tell whether /v1/models lists the base model and every adapter it loads at its start."""
+        wanted = {self._spec.served_name, *(adapter.served_name for adapter in self._spec.loaded_at_start)}
         try:
             answer = await self._client.get("/v1/models", timeout=timeout_seconds)
             listed = {model["id"] for model in answer.json()["data"]}

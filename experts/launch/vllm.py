@@ -40,13 +40,24 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSpec:
-    """One vLLM server: the base expert `name`, its model (a folder or a hub name) and who rides on it."""
+    """One vLLM server: the base expert `name`, its model (a folder or a hub name) and who rides on it.
+
+    `places` is how many adapters are loaded at once, `adapter_rank` the largest rank that will come; both are at
+    least what `adapters` need, unless fewer places are given: then the first of them are loaded at the start.
+    `sleeps`: it is started so that it can be put to sleep (a GPU's only). A server that listens beyond this machine
+    has an `api_key`, and none of the routes that change what it runs.
+    """
 
     name: str
     model: str
     served_name: str
     port: int
+    host: str = HOST
+    api_key: str = field(default="", repr=False)
     adapters: tuple[Adapter, ...] = ()
+    places: int | None = None
+    adapter_rank: int = 0
+    sleeps: bool = False
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     hardware: Hardware = Hardware()
@@ -55,7 +66,8 @@ class ServerSpec:
     @property
     def address(self) -> str:
         """The server's root, without a slash at the end and without /v1."""
-        return f"http://{HOST}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     @property
     def base_url(self) -> str:
@@ -67,6 +79,22 @@ class ServerSpec:
         """Every expert that answers here, the base first."""
         return (self.name, *(adapter.expert for adapter in self.adapters))
 
+    @property
+    def adapter_places(self) -> int:
+        """How many adapters are loaded at once; 0: the server takes none."""
+        return len(self.adapters) if self.places is None else self.places
+
+    @property
+    def loaded_at_start(self) -> tuple[Adapter, ...]:
+        """The adapters the server loads before it is ready."""
+        return self.adapters[: self.adapter_places]
+
+    @property
+    def most_rank(self) -> int:
+        """The largest rank of an adapter the server can take; 0: it takes none."""
+        ranks = [self.adapter_rank, *(adapter.rank for adapter in self.loaded_at_start)]
+        return lora_rank(max(ranks)) if self.adapter_places else 0
+
 
 def command_line(spec: ServerSpec, environment: VllmEnvironment) -> tuple[list[str], dict[str, str]]:
     """Return the command that starts the server, and the variables to set on top of our own environment."""
@@ -75,13 +103,14 @@ def command_line(spec: ServerSpec, environment: VllmEnvironment) -> tuple[list[s
     argv = [
         *(str(environment.python), "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", spec.model, "--served-model-name", spec.served_name),
-        *("--host", HOST, "--port", str(spec.port)),
+        *("--host", spec.host, "--port", str(spec.port)),
         "--disable-uvicorn-access-log",
         *device_args,
         *_lora_args(spec, environment),
+        *(["--enable-sleep-mode"] if _can_sleep(spec, environment) else []),
         *spec.args,
     ]
-    return argv, {**_privacy_env(spec), **device_env, **_lora_env(spec), **spec.env}
+    return argv, {**_privacy_env(spec), **device_env, **_admin_env(spec, environment), **spec.env}
 
 
 def _on_cpu(hardware: Hardware) -> tuple[list[str], dict[str, str]]:
@@ -113,21 +142,21 @@ def _on_gpu(hardware: Hardware) -> tuple[list[str], dict[str, str]]:
 
 
 def _lora_args(spec: ServerSpec, environment: VllmEnvironment) -> list[str]:
-    if not spec.adapters:
+    count = spec.adapter_places
+    if not count:
         return []
     modules = [
         json.dumps({"name": a.served_name, "path": str(a.folder), "base_model_name": spec.served_name})
-        for a in spec.adapters
+        for a in spec.loaded_at_start
     ]
     # vLLM's CPU kernels index adapters by slot and take -1, "no adapter", for the last slot: one more slot than
     # adapters stays empty, or the base would answer with the last adapter's weights. The GPU kernels skip -1.
-    count = len(spec.adapters)
     slots = min(count, MOST_ADAPTERS_IN_ONE_BATCH) if environment.kind == "gpu" else count + 1
     return [
         "--enable-lora",
-        *("--max-lora-rank", str(lora_rank(max(adapter.rank for adapter in spec.adapters)))),
+        *("--max-lora-rank", str(spec.most_rank)),
         *("--max-loras", str(slots), "--max-cpu-loras", str(max(count, slots))),
-        *("--lora-modules", *modules),
+        *(("--lora-modules", *modules) if modules else ()),
     ]
 
 
@@ -136,9 +165,18 @@ def lora_rank(rank: int) -> int:
     return next((allowed for allowed in LORA_RANKS if allowed >= rank), LORA_RANKS[-1])
 
 
-def _lora_env(spec: ServerSpec) -> dict[str, str]:
-    """Let adapters be loaded while the server runs; it listens on loopback only."""
-    return {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if spec.adapters else {}
+def _admin_env(spec: ServerSpec, environment: VllmEnvironment) -> dict[str, str]:
+    """Let adapters come and go and the server sleep; it listens on loopback only.
+
+    Freeing a slot on a CPU and sleeping are among vLLM's routes for development.
+    """
+    env = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if spec.adapter_places else {}
+    frees_slots = spec.adapter_places and environment.kind == "cpu"
+    return {**env, "VLLM_SERVER_DEV_MODE": "1"} if frees_slots or _can_sleep(spec, environment) else env
+
+
+def _can_sleep(spec: ServerSpec, environment: VllmEnvironment) -> bool:
+    return spec.sleeps and environment.kind == "gpu"
 
 
 def _privacy_env(spec: ServerSpec) -> dict[str, str]:
