@@ -203,8 +203,8 @@ async def test_a_drained_expert_is_not_routed_to_and_named_gives_way_to_its_fall
 
 
 async def test_draining_and_resuming_leaves_no_record_behind() -> None:
-    records = [{"name": name, "replicas": [{"base_url": "http://127.0.0.1:9/v1"}]} for name in ("general", "math")]
-    async with gateway(records) as client:
+    fake = FakeExpert()
+    async with serving(fake), gateway([expert_record(name, fake) for name in ("general", "math")]) as client:
         await client.post("/admin/experts/math/drain")
         resumed = (await client.post("/admin/experts/math/resume")).json()
 
@@ -287,8 +287,8 @@ async def test_a_probe_says_what_is_wrong() -> None:
 async def test_only_allowed_hosts_are_registered() -> None:
     general = FakeExpert()
     async with serving(general):
-        sections = {"registry": {"allowed_upstreams": ["*.internal", "127.0.0.1"]}}
-        async with gateway([expert_record("general", general)], **sections) as client:
+        allowed = {"allowed_upstreams": ["*.internal", "127.0.0.1"]}
+        async with gateway([expert_record("general", general)], registry=allowed) as client:
             good = await client.post("/admin/experts", json=expert_record("near", general))
             bad = {"name": "far", "replicas": [{"base_url": "http://example.org/v1"}]}
             far = await client.post("/admin/experts", json=bad)
