@@ -37,6 +37,7 @@ from gateway.settings import Settings
 from router.encoder import TextEncoder
 
 log = logging.getLogger(__name__)
+NOUNS = (chat, models, route, files, batches, feedback, decisions, experts, jobs, learning, profiling, operations)
 NOT_OURS = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -63,20 +64,7 @@ def create_app(
             yield
 
     app = FastAPI(title="Consilium", lifespan=lifespan, redoc_url=None)
-    for noun in (
-        chat,
-        models,
-        route,
-        files,
-        batches,
-        feedback,
-        decisions,
-        experts,
-        jobs,
-        learning,
-        profiling,
-        operations,
-    ):
+    for noun in NOUNS:
         app.include_router(noun.api)
     app.add_middleware(RequestContext)
     app.add_exception_handler(ServiceError, answer_service_error)

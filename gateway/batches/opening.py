@@ -1,0 +1,104 @@
+"""Build the desk from what a gateway has, and say how experts stand for a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from experts.admission import background_places
+from experts.config import ExpertConfig
+from experts.errors import ConfigError
+from experts.launch.state import state_folder
+from experts.registry import Registry
+from experts.store import Store, StoreError
+from experts.types import ExpertName
+from gateway.batches.answering import Answerer
+from gateway.batches.desk import Desk
+from gateway.batches.run import Floor
+from gateway.batches.shelf import Shelf
+from gateway.jobs import Jobs
+from gateway.metrics import Metrics
+from gateway.pipeline import Pipeline
+from gateway.settings import Settings
+
+FOLDER = "files"
+FIRST_PROBE_SECONDS = 5.0
+STARTING_SECONDS = 900.0
+LOOK_SECONDS = 0.1
+State = Callable[[ExpertName], str]
+
+
+def opened_desk(
+    settings: Settings,
+    store: Store,
+    jobs: Jobs,
+    pipeline: Pipeline,
+    metrics: Metrics,
+    *,
+    state: State,
+    groups_at_once: int | None = None,
+) -> Desk:
+    """Return the desk; what it is given closes it, and the jobs stop what it runs.
+
+    Args:
+        settings: limits.
+        store: where documents are.
+        jobs: has batches run.
+        pipeline: answers lines.
+        metrics: counts them.
+        state: an expert's state in a word.
+        groups_at_once: how many servers may be asked at the same time; None where all are awake.
+    """
+    registry = pipeline.registry
+    return Desk(
+        store,
+        Shelf(store, files_folder),
+        jobs,
+        answerer=lambda key: Answerer(pipeline, metrics, key),
+        floor=lambda: floor_of(registry, state, groups_at_once),
+        ready=lambda: settled(registry, state),
+        longest_line=settings.max_body_bytes,
+    )
+
+
+def files_folder() -> Path:
+    """Return where clients' files are.
+
+    Raises:
+        StoreError: there is no state folder.
+    """
+    try:
+        return state_folder() / FOLDER
+    except ConfigError as error:
+        raise StoreError(f"Files cannot be kept: {error}.") from error
+
+
+def floor_of(registry: Registry, state: State, groups_at_once: int | None = None) -> Floor:
+    """Return how experts stand now."""
+    experts = {name: expert.config for name, expert in registry.snapshot.items()}
+    return Floor(
+        places={name: background_places(config.limits.max_in_flight) for name, config in experts.items()},
+        servers={name: server_of(config) for name, config in experts.items()},
+        resident={name for name in experts if state(name) == "ready"},
+        groups_at_once=groups_at_once,
+    )
+
+
+def server_of(config: ExpertConfig) -> str:
+    """Return the name of the server an expert's answers come from: its own, or the one its adapter rides on."""
+    return config.name if config.adapter is None else config.adapter.base
+
+
+async def settled(registry: Registry, state: State) -> None:
+    """Wait until it is known who can answer: everybody was probed once, and nobody is starting any more.
+
+    What does not come up in time is left to the routing, which knows who can serve.
+    """
+    begun = time.monotonic()
+    while (waited := time.monotonic() - begun) < STARTING_SECONDS:
+        states = {state(name) for name in registry.snapshot}
+        if "starting" not in states and ("unreachable" not in states or waited > FIRST_PROBE_SECONDS):
+            return
+        await asyncio.sleep(LOOK_SECONDS)
