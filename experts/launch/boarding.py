@@ -21,6 +21,9 @@ from experts.launch.adapters import Aboard, change
 from experts.launch.vllm import Adapter
 from experts.registry import Replica
 
+PATIENCE_SECONDS = 1.0
+"""How long newcomers to a loaded adapter are still let by while somebody waits for a place."""
+
 
 class AdapterServer(Protocol):
     """What is asked of a server; `experts.backends.VllmBackend` is one."""
@@ -68,7 +71,8 @@ class Boarding:
         self._ticks = itertools.count(1)
         self._ours: set[str] = set()
         self._moves: set[asyncio.Task[bool]] = set()
-        self._turn = asyncio.Lock()
+        self._turn, self._line = asyncio.Lock(), asyncio.Lock()
+        self._waits_since: float | None = None
         self._left = asyncio.Event()
 
     def wish(self, adapters: Sequence[Adapter], places: int) -> None:
@@ -115,10 +119,11 @@ class Boarding:
             ExpertError: the server could not be asked.
         """
         self._used[expert] = next(self._ticks)
-        self._busy[expert] += 1
+        if self.is_aboard(expert) and not self._somebody_waits_long():
+            self._busy[expert] += 1
+        else:
+            await self._in_line(expert, deadline)
         try:
-            if not self.is_aboard(expert):
-                await self._fetch(expert, deadline)
             yield
         finally:
             self._leave(expert)
@@ -130,18 +135,31 @@ class Boarding:
             self._left.set()
             self._left = asyncio.Event()
 
-    async def _fetch(self, expert: str, deadline: float) -> None:
+    def _somebody_waits_long(self) -> bool:
+        """Tell whether newcomers have to queue, so that those aboard come to an end and a place is free."""
+        return self._waits_since is not None and time.monotonic() - self._waits_since > PATIENCE_SECONDS
+
+    async def _in_line(self, expert: str, deadline: float) -> None:
+        """Wait first come, first served, until an adapter is aboard, and count one more user of it."""
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                left = self._left
-                while not await self._moved(expert):
-                    await left.wait()
-                    left = self._left
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())), self._line:
+                await self._fetch(expert)
         except TimeoutError:
             message = f"Expert '{expert}' found no free adapter place on '{self._base}' in time."
             raise ExpertOverloaded(expert, message) from None
         if expert in self.refused:
             raise ExpertRejected(expert, self.refused[expert])
+        self._busy[expert] += 1
+
+    async def _fetch(self, expert: str) -> None:
+        self._waits_since = time.monotonic()
+        try:
+            left = self._left
+            while not await self._moved(expert):
+                await left.wait()
+                left = self._left
+        finally:
+            self._waits_since = None
 
     async def _moved(self, needed: str | None, afresh: bool = False) -> bool:
         """Take a turn; see `_move`. Begun, it is carried out even when nobody waits for it any more."""

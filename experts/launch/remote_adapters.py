@@ -37,7 +37,7 @@ class Rider:
 
 
 class RemoteAdapters:
-    """Keep adapters loaded on other people's servers while open (`async with`)."""
+    """Keep adapters loaded on other people's servers, from the first `settle` until `aclose`."""
 
     def __init__(self, root: Path, backend: AdapterServer, *, visit_seconds: float = VISIT_SECONDS) -> None:
         self._root, self._backend, self._visit_seconds = root, backend, visit_seconds
@@ -71,6 +71,8 @@ class RemoteAdapters:
                     self._boardings[replica.base_url] = Boarding(base, replica, self._backend, shared=True)
         for url, boarding in self._boardings.items():
             boarding.wish([self._adapter(rider) for rider in self._riders.values() if _runs_at(rider, url)], UNBOUNDED)
+        if self._boardings and self._visiting is None:
+            self._visiting = asyncio.create_task(self._run(), name="adapters elsewhere")
         await self._visit()
 
     def _adapter(self, rider: Rider) -> Adapter:
@@ -94,11 +96,8 @@ class RemoteAdapters:
             await asyncio.sleep(self._visit_seconds)
             await self._visit()
 
-    async def __aenter__(self) -> RemoteAdapters:
-        self._visiting = asyncio.create_task(self._run(), name="adapters elsewhere")
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def aclose(self) -> None:
+        """Look no more; what is loaded stays loaded."""
         if self._visiting is not None:
             self._visiting.cancel()
             with suppress(asyncio.CancelledError):

@@ -72,6 +72,7 @@ class LocalRuntime:
         progress: told of every change of every server, on the event loop; must return at once.
         gpus: what may be used; None asks this machine.
         starts: whether servers are begun as they are wished; else they are asleep until somebody starts them.
+        sleeps: whether servers on GPUs are started so that they can be put into vLLM's sleep mode.
         patience: when to restart and give up; None fits the environment.
     """
 
@@ -84,11 +85,13 @@ class LocalRuntime:
         progress: Callable[[ServerProgress], None] | None = None,
         gpus: Sequence[Gpu] | None = None,
         starts: bool = True,
+        sleeps: bool = False,
         patience: Patience | None = None,
     ) -> None:
         self.fleet: Fleet | None = None
         self._root, self._backend, self._find, self._tell = root, backend, find, progress
-        self._gpus, self._starts, self._patience = gpus, starts, patience
+        self._gpus, self._patience = gpus, patience
+        self._starts, self._sleeps = starts, sleeps
         self._wish: tuple[ExpertConfig, ...] = ()
         self._asked = self._done = 0
         self._turn = asyncio.Lock()
@@ -154,7 +157,8 @@ class LocalRuntime:
         if not needed:
             return ()
         kept = {config.name: self._specs[config.name] for config in needed if self._is_running_as(config)}
-        return plan_servers(configs, self._root, self._environment(needed[0].name), gpus=self._gpus, kept=kept)
+        environment = self._environment(needed[0].name)
+        return plan_servers(configs, self._root, environment, gpus=self._gpus, kept=kept, sleeps=self._sleeps)
 
     @property
     def _specs(self) -> Mapping[str, ServerSpec]:
@@ -236,13 +240,12 @@ class LocalRuntime:
                 return
 
     async def __aenter__(self) -> Self:
-        await self._remote.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._remote.__aexit__(kind, error, traceback)
+        await self._remote.aclose()
         for task in (*self._refreshing,):
             task.cancel()
         if self.fleet is not None:

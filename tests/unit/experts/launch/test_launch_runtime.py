@@ -200,6 +200,26 @@ async def test_an_adapter_in_use_is_waited_for(root: Path) -> None:
         assert await waiting == "law with tort"
 
 
+async def test_a_stream_of_requests_for_one_adapter_does_not_starve_another(root: Path) -> None:
+    wish = [launched("law", max_adapters=1), adapter("tax"), adapter("tort")]
+    async with runtime_in(root) as runtime:
+        await runtime.settle(wish)
+        await ready(runtime, "law", "tax")
+
+        async def use_tax(begins_after: float) -> None:
+            await asyncio.sleep(begins_after)
+            async with runtime.holding("tax", time.monotonic() + 20):
+                await asyncio.sleep(0.3)
+
+        overlapping = [asyncio.create_task(use_tax(0.1 * number)) for number in range(60)]
+        await asyncio.sleep(0.2)
+        begun = time.monotonic()
+        async with runtime.holding("tort", time.monotonic() + 20):
+            assert time.monotonic() - begun < 4
+            assert await says(runtime, adapter("tort")) == "law with tort"
+        await asyncio.gather(*overlapping)
+
+
 async def test_a_server_that_died_gets_its_adapters_back(root: Path) -> None:
     base = launched("law", max_adapters=2)
     async with runtime_in(root) as runtime:
