@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from typer.testing import CliRunner
 
 from experts.store import SqliteStore
+from gateway.cli import app
 from gateway.settings import Settings
 from tests.conftest import expert_record, gateway_over
 from tests.fakes.expert import FakeExpert, serving
@@ -313,3 +316,39 @@ async def test_registrations_are_there_after_a_restart_and_bad_ones_stop_nothing
             answer = await answered_by(client, "How does the bishop move in chess?")
 
     assert (["general", "chess"], "chess") == (names, answer)
+
+
+async def test_the_command_line_adds_drains_and_removes(tmp_path: Path) -> None:
+    general, chess = FakeExpert(), FakeExpert()
+    async with serving(general, chess), gateway([expert_record("general", general)]) as client:
+        url = str(client.base_url).rstrip("/")
+        file = tmp_path / "more.yaml"
+        file.write_text(json.dumps({"experts": [expert_record("chess", chess, **CHESS)]}))
+
+        async def said(*words: str, key: str = "boss") -> tuple[int, str]:
+            environment = {"CONSILIUM_URL": url, "CONSILIUM_ADMIN_KEY": key, "COLUMNS": "200"}
+            done = await asyncio.to_thread(CliRunner().invoke, app, ["experts", *words], env=environment)
+            return done.exit_code, done.output + (str(done.exception) if done.exception else "")
+
+        rehearsed = await said("add", str(file), "--dry-run")
+        added = await said("add", str(file))
+        again = await said("add", str(file))
+        replaced = await said("add", str(file), "--replace", "--json")
+        listed = await said("list", "--json")
+        probed = await said("probe", "chess")
+        drained = await said("drain", "chess")
+        resumed = await said("resume", "chess")
+        asleep = await said("sleep", "chess")
+        removed = await said("remove", "chess", "--drain-seconds", "1")
+        stranger = await said("list", key="x")
+
+    assert (0, True) == (rehearsed[0], "nothing was registered" in rehearsed[1])
+    assert (0, True) == (added[0], "chess" in added[1]), added
+    assert (1, True) == (again[0], "is registered already" in again[1])
+    assert (0, "chess") == (replaced[0], json.loads(replaced[1])[0]["name"])
+    assert ["general", "chess"] == [each["name"] for each in json.loads(listed[1])]
+    assert (0, True) == (probed[0], "first token" in probed[1])
+    assert [(0, "chess: drained\n"), (0, "chess: ready\n")] == [drained, resumed]
+    assert (1, True) == (asleep[0], "not this gateway's" in asleep[1])
+    assert (0, "Removed 'chess'.\n") == removed
+    assert (1, True) == (stranger[0], "Send the admin key" in stranger[1])
