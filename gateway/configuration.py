@@ -19,6 +19,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from aggregator import FusionConfig
 from experts.config import ExpertConfig, Strict
 from experts.errors import ConfigError
+from experts.residency import ResidencyConfig
 from gateway.upstreams import RegistryConfig
 from router import RoutingConfig
 
@@ -32,6 +33,7 @@ class GatewayConfig(Strict):
     experts: list[ExpertConfig] = Field(min_length=1)
     routing: RoutingConfig = RoutingConfig()
     fusion: FusionConfig = FusionConfig()
+    residency: ResidencyConfig = ResidencyConfig()
     registry: RegistryConfig = RegistryConfig()
     _texts: tuple[Mapping[str, Any], ...] = PrivateAttr(default=())
 

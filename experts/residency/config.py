@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from experts.config import Strict
@@ -18,6 +20,7 @@ class ResidencyConfig(Strict):
         prefetch: wake what was asked for lately when there is room and nobody waits.
         max_waiting: requests that may wait for one sleeping server; more are told to come back.
         pinned: experts whose servers are never put to sleep to make room.
+        sleep_level: how servers on GPUs sleep: 1 in vLLM's sleep mode, weights in RAM; 0 stopped.
     """
 
     max_resident: int | None = Field(default=None, ge=1)
@@ -27,6 +30,7 @@ class ResidencyConfig(Strict):
     prefetch: bool = True
     max_waiting: int = Field(default=1000, ge=1)
     pinned: tuple[str, ...] = ()
+    sleep_level: Literal[0, 1] = 1
 
     @property
     def bounded(self) -> bool:

@@ -47,18 +47,17 @@ class Job:
 
 @dataclass(slots=True)
 class Played:
-    """What happened. `begun` and `done` are times by job number; `refused` lists those turned away."""
+    """What happened. `admitted` (the policy let it through), `begun` (the server began with it) and `done` are times by
+    job number; `refused` lists those turned away.
+    """
 
+    admitted: dict[int, float] = field(default_factory=dict)
     begun: dict[int, float] = field(default_factory=dict)
     done: dict[int, float] = field(default_factory=dict)
     refused: list[int] = field(default_factory=list)
     loads: Counter[str] = field(default_factory=Counter)
     awake: set[str] = field(default_factory=set)
     running: dict[str, set[int]] = field(default_factory=dict)
-
-    def waits(self, jobs: list[Job]) -> list[float]:
-        """Return how long each job waited until its server began with it, in the jobs' order."""
-        return [self.begun[number] - job.at for number, job in enumerate(jobs) if number in self.begun]
 
 
 class World:
@@ -129,6 +128,7 @@ class World:
             server = self._jobs[number].server
             assert server in self.played.awake, f"{server} is asked while it sleeps"
             self._lines[server].append(number)
+            self.played.admitted[number] = now
         for server in {self._jobs[number].server for number in orders.begin}:
             self._serve(now, server)
 
