@@ -88,7 +88,7 @@ def _marks(text: str) -> dict[str, Marked]:
     found = {}
     for line in text.splitlines():
         with suppress(ValueError, KeyError, TypeError):
-            row = json.loads(line)
+            row = dict(json.loads(line))
             key, at = row.pop("key"), row.pop("at")
             if at + KEPT_SECONDS > time.time():
                 found[key] = Marked(**row)

@@ -16,6 +16,8 @@ POCKET = "builtin:pocket"
 POCKET_SEED = 31_415
 """Draws the built-in questions: held out from training, and not those of an exam or a test."""
 POCKET_PER_DOMAIN = 50
+POCKET_MOST = 500
+"""Most built-in questions a domain: drawing more distinct ones takes long."""
 MOST_QUESTIONS = 100_000
 
 
@@ -47,6 +49,8 @@ def pocket_questions(per_domain: int = POCKET_PER_DOMAIN) -> list[Question]:
     Raises:
         QuestionError: there are not so many.
     """
+    if per_domain > POCKET_MOST:
+        raise QuestionError(f"There are at most {POCKET_MOST} built-in questions a domain, {per_domain} were asked for.")
     try:
         drawn = [generate(domain, "heldout", per_domain, POCKET_SEED) for domain in DOMAINS]
     except ValueError as error:
