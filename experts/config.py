@@ -47,6 +47,9 @@ class LaunchConfig(Strict):
     env: dict[str, str] = {}
     start_timeout_seconds: float = Field(default=600, gt=0)
     sleep_after_seconds: float | None = Field(default=None, gt=0)
+    replicas: int = Field(default=1, ge=1)
+    cpus: float = Field(default=1, ge=0)
+    resources: dict[str, float] = {}
 
 
 class AdapterConfig(Strict):
