@@ -1,9 +1,10 @@
 """Long work beside the requests: profiling, batches. One process runs a job; another takes over when that one dies.
 
 A job is a document `jobs/ID`, so every process sees how far each is and may cancel it. Whoever runs one holds its
-lease: its name and a heartbeat in the document. A lease without a heartbeat for `lease_seconds` is anybody's, and a
-kind of work that can go on from where it was is then begun again by the next process that looks. Every write is on
-the condition that the lease is still held, so a process that was only slow finds out and stops.
+lease: its name and a heartbeat in the document. A lease without a heartbeat for `lease_seconds` is anybody's, that of a
+process of this machine which is gone at once, and a kind of work that can go on from where it was is then begun again
+by the next process that looks. Every write is on the condition that the lease is still held, so a process that was
+only slow finds out and stops.
 
     job.py   Job, what is known about one; Run, what the work is given; Work, what does it: Run -> result as JSON
     Jobs     register a kind, then start, cancel, list; takes over what others left
@@ -27,6 +28,7 @@ from experts.store import ABSENT, Document, Store, StoreError, VersionConflict
 from gateway.errors import UnknownJob
 from gateway.job import NOBODY, Job, Run, Work, ended, job_of
 from gateway.logs import facts
+from gateway.process_name import own_name, surely_gone
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class Jobs:
         tick_seconds: float = TICK_SECONDS,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        self.store, self.owner = store, owner or secrets.token_hex(8)
+        self.store, self.owner = store, owner or own_name()
         self.tick_seconds, self.lease_seconds = tick_seconds, lease_seconds
         self._kinds: dict[str, _Kind] = {}
         self._running: dict[str, tuple[Run, asyncio.Task[None]]] = {}
@@ -168,7 +170,7 @@ class Jobs:
             elif job.ended:
                 if (job.finished_at or 0.0) + KEPT_SECONDS < time.time():
                     await self.store.delete(document.key, expected=document.version)
-            elif job.state == "queued" or job.beat_at + self.lease_seconds < time.time():
+            elif job.state == "queued" or job.beat_at + self.lease_seconds < time.time() or surely_gone(job.owner):
                 await self._take(document, job)
 
     async def _take(self, document: Document, job: Job) -> None:

@@ -18,6 +18,7 @@ from gateway.batches.answering import Answerer
 from gateway.batches.desk import Desk
 from gateway.batches.run import Floor
 from gateway.batches.shelf import Shelf
+from gateway.configuration import GatewayConfig
 from gateway.jobs import Jobs
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
@@ -38,7 +39,7 @@ def opened_desk(
     metrics: Metrics,
     *,
     state: State,
-    groups_at_once: int | None = None,
+    config: GatewayConfig | None = None,
 ) -> Desk:
     """Return the desk; what it is given closes it, and the jobs stop what it runs.
 
@@ -49,15 +50,15 @@ def opened_desk(
         pipeline: answers lines.
         metrics: counts them.
         state: an expert's state in a word.
-        groups_at_once: how many servers may be asked at the same time; None where all are awake.
+        config: the whole file; without it all experts are taken to be awake.
     """
-    registry = pipeline.registry
+    registry, at_once = pipeline.registry, groups_at_once(config)
     return Desk(
         store,
         Shelf(store, files_folder),
         jobs,
         answerer=lambda key: Answerer(pipeline, metrics, key),
-        floor=lambda: floor_of(registry, state, groups_at_once),
+        floor=lambda: floor_of(registry, state, at_once),
         ready=lambda: settled(registry, state),
         longest_line=settings.max_body_bytes,
     )
@@ -75,15 +76,22 @@ def files_folder() -> Path:
         raise StoreError(f"Files cannot be kept: {error}.") from error
 
 
-def floor_of(registry: Registry, state: State, groups_at_once: int | None = None) -> Floor:
+def floor_of(registry: Registry, state: State, at_once: int | None) -> Floor:
     """Return how experts stand now."""
     experts = {name: expert.config for name, expert in registry.snapshot.items()}
     return Floor(
         places={name: background_places(config.limits.max_in_flight) for name, config in experts.items()},
         servers={name: server_of(config) for name, config in experts.items()},
         resident={name for name in experts if state(name) == "ready"},
-        groups_at_once=groups_at_once,
+        groups_at_once=at_once,
     )
+
+
+def groups_at_once(config: GatewayConfig | None) -> int | None:
+    """Return how many servers a batch asks at the same time: those that can be awake; None where all are."""
+    if config is None or not config.residency.bounded:
+        return None
+    return config.residency.max_resident or 1
 
 
 def server_of(config: ExpertConfig) -> str:
