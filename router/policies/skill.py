@@ -1,14 +1,16 @@
 """How good an expert is in a domain: measured where it was, else a prior from what it declares.
 
-    measured    (correct + SHRINKAGE * level) / (count + SHRINKAGE), level = the expert's accuracy overall
-    declared    a little above what others were measured at in the domain, the first domain most
+    measured    (correct + SHRINKAGE * usual) / (count + SHRINKAGE), usual = the expert's accuracy overall
+    declared    a little above what others would be measured at in the domain, the first domain most
     neither     well below; the default expert in between, as a generalist
     elsewhere   whoever is ahead of the others where it was measured is expected to be by half as much here
 
 What feedback has taught since is added on top, as log odds (router.learning).
 
 Priors stand on the level of the domain, because an unmeasured expert that declares math should not beat one
-that was measured at 0.45 on hard questions merely by never having been asked.
+that was measured at 0.45 on hard questions merely by never having been asked. What a measured expert declares is
+reckoned in: a specialist's 0.95 in its own domain says that the domain is easy for specialists, not for everybody,
+and is what was to be expected of one that is bad at everything else.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ class SkillTable:
         key = (profile.expert, domain)
         if key not in self._known:
             measured = self.measured(profile, domain)
-            base = self._prior(profile, domain) if measured is None else shrunk(measured, self._overall(profile))
+            base = self._prior(profile, domain) if measured is None else shrunk(measured, self._usual(profile, domain))
             self._known[key] = shifted(base, profile.shift(domain))
         return self._known[key]
 
@@ -110,11 +112,13 @@ class SkillTable:
             return f"declares {domain}" if profile.domains else f"its examples are about this ({domain})"
         return "generalist" if self._is_generalist(profile) else f"does not declare {domain}"
 
-    def _overall(self, profile: SkillProfile) -> float:
-        """Return the expert's accuracy over all it was measured on."""
+    def _usual(self, profile: SkillProfile, domain: Domain) -> float:
+        """Return the expert's accuracy over all it was measured on, more where it declares the domain."""
         if profile.expert not in self._means:
-            self._means[profile.expert] = pooled(profile.measured.values()).accuracy
-        return self._means[profile.expert]
+            skills = profile.measured.items()
+            bare = sum(skill.count * (skill.accuracy - self._gain(profile, name)) for name, skill in skills)
+            self._means[profile.expert] = bare / sum(skill.count for _, skill in skills)
+        return min(1.0, max(0.0, self._means[profile.expert] + self._gain(profile, domain)))
 
     def _best(self, domain: Domain) -> float:
         """Return the highest skill of any registered expert in the domain."""
@@ -126,17 +130,21 @@ class SkillTable:
         return min(1.0, max(0.0, self._level(domain) + self._gain(profile, domain) + TRANSFER * self._lead(profile)))
 
     def _level(self, domain: Domain) -> float:
-        """Return the mean accuracy of those that were measured in the domain."""
+        """Return the mean accuracy of those that were measured in the domain, as if none declared it."""
         if domain not in self._levels:
-            found = [skill for each in self._profiles if (skill := self.measured(each, domain))]
-            self._levels[domain] = fmean(skill.accuracy for skill in found) if found else USUAL_LEVEL
+            found = [(each, skill) for each in self._profiles if (skill := self.measured(each, domain))]
+            bare = [skill.accuracy - self._gain(each, domain) for each, skill in found]
+            self._levels[domain] = fmean(bare) if bare else USUAL_LEVEL
         return self._levels[domain]
 
     def _lead(self, profile: SkillProfile) -> float:
-        """Return how far the expert is ahead of the others where it was measured; 0 where it never was."""
+        """Return how far the expert is ahead of what it declares, among others, where it was measured; else 0."""
         if profile.expert not in self._leads:
             skills = profile.measured.items()
-            ahead = sum(skill.count * (skill.accuracy - self._level(domain)) for domain, skill in skills)
+            ahead = sum(
+                skill.count * (skill.accuracy - self._level(domain) - self._gain(profile, domain))
+                for domain, skill in skills
+            )
             self._leads[profile.expert] = ahead / (sum(skill.count for _, skill in skills) + SHRINKAGE)
         return self._leads[profile.expert]
 

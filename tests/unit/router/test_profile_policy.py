@@ -100,6 +100,23 @@ def test_a_never_measured_generalist_does_not_beat_measured_experts_on_hard_ques
     assert chosen(decide({"math": 1.0}, measured, weaker, GENERAL)) == ["measured"]
 
 
+@pytest.mark.parametrize(
+    "elsewhere", [{}, {"law": Skill(0.02, 20), "history": Skill(0.02, 20), "health": Skill(0.02, 20)}]
+)
+def test_a_specialist_that_was_measured_keeps_its_domain_from_those_that_never_were(
+    elsewhere: dict[str, Skill],
+) -> None:
+    measured = replace(MATH, measured={"math": Skill(0.95, 20), **elsewhere})
+
+    assert chosen(decide({"math": 1.0}, measured, SCIENCE, GENERAL)) == ["math"]
+
+
+def test_a_specialist_measured_outside_its_domain_takes_nothing_from_the_domains_own() -> None:
+    measured = replace(SCIENCE, measured={"math": Skill(0.3, 20)})
+
+    assert chosen(decide({"math": 1.0}, MATH, measured, GENERAL)) == ["math"]
+
+
 def test_skill_measured_in_the_domains_of_a_group_counts_for_the_group() -> None:
     able = SkillProfile("able", measured={"physics": Skill(0.9, 100), "biology": Skill(0.7, 300)})
     other = SkillProfile("other", measured={"science": Skill(0.6, 400)})
