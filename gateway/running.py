@@ -2,70 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from experts.config import ExpertConfig
-from experts.errors import ConfigError
-from experts.launch import Fleet, ServerProgress, find_environment, plan_servers
-from experts.launch.runtime import Runtime
-from experts.registry import Replica, static_replicas
+from experts.backends import VllmBackend
+from experts.launch import LocalRuntime, Runtime, ServerProgress
+from experts.launch.ray import RayRuntime
+from experts.residency import ALWAYS_RESIDENT, Residency
+from experts.residency.bed import ServerBed
+from experts.residency.keeper import Keeper
+from experts.residency.kept import KeptRuntime, bounds_of
+from experts.residency.policy import ResidencyPolicy
+from experts.types import ExpertName
+from gateway.configuration import GatewayConfig
+from gateway.settings import Settings
 
 Progress = Callable[[ServerProgress], None]
 
 
-def open_runtime(root: Path, stack: AsyncExitStack, progress: Progress | None) -> Runtime:
-    """Return what runs the experts that are ours to run; it ends with `stack` and runs nothing before it is told to."""
-    runtime = FleetRuntime(root, progress)
-    stack.push_async_callback(runtime.aclose)
-    return runtime
+async def open_runtime(
+    settings: Settings,
+    config: GatewayConfig,
+    first: ExpertName,
+    root: Path,
+    backend: VllmBackend,
+    stack: AsyncExitStack,
+    progress: Progress | None,
+    moved: Callable[[], None],
+) -> tuple[Runtime, Residency]:
+    """Return what runs the experts that are ours to run, and what a call waits for; both end with `stack`.
+
+    Nothing runs before it is told to.
+
+    Args:
+        first: the expert that is awake from the start where not all can be.
+        backend: how vLLM servers are asked to load and unload adapters; borrowed.
+        moved: called when an expert of ours answers elsewhere than before.
+    """
+    if settings.launcher == "ray":
+        cluster = RayRuntime(root, settings.ray_address, moved=moved, progress=progress or (lambda _: None))
+        stack.push_async_callback(cluster.aclose)
+        return cluster, ALWAYS_RESIDENT
+    return await kept_runtime(config, first, root, backend, stack, progress)
 
 
-class FleetRuntime:
-    """Starts what the first wish asks for. Later wishes may differ only in experts that it does not run."""
-
-    def __init__(self, root: Path, progress: Progress | None) -> None:
-        self._root, self._progress = root, progress
-        self._fleet: Fleet | None = None
-        self._ours: list[ExpertConfig] | None = None
-
-    async def settle(self, experts: Sequence[ExpertConfig]) -> None:
-        """Start the servers; see `Runtime.settle`."""
-        launched = {expert.name for expert in experts if expert.launch}
-        ours = [each for each in experts if each.launch or (each.adapter and each.adapter.base in launched)]
-        if self._ours is None and ours:
-            await self._start(experts, ours[0].name)
-            self._ours = ours
-        elif ours != (self._ours or []):
-            raise ConfigError("What the gateway runs itself changes with the configuration file and a restart.")
-
-    async def _start(self, experts: Sequence[ExpertConfig], first: str) -> None:
-        environment = find_environment()
-        if environment is None:
-            raise ConfigError(
-                f"Expert '{first}' is to be started by the gateway, and this machine has no vLLM environment: "
-                "run `consilium doctor --fix`, or set CONSILIUM_VLLM_PYTHON to a Python that has vLLM."
-            )
-        self._fleet = Fleet(plan_servers(experts, self._root, environment), environment, self._progress)
-        await self._fleet.start()
-
-    def replicas(self, config: ExpertConfig) -> tuple[Replica, ...]:
-        """Return where an expert answers; see `Runtime.replicas`."""
-        if self._fleet is not None and config.name in self._fleet.experts:
-            return (Replica(self._fleet.base_url(config.name)),)
-        return static_replicas(config)
-
-    def state(self, expert: str) -> str | None:
-        """Return what its server does; see `Runtime.state`."""
-        ours = self._fleet is not None and expert in self._fleet.experts
-        return str(self._fleet.state(expert).value) if self._fleet is not None and ours else None
-
-    def failure(self, expert: str) -> str:
-        """Return nothing: the servers' logs say it."""
-        return ""
-
-    async def aclose(self) -> None:
-        """Stop every server."""
-        if self._fleet is not None:
-            await self._fleet.stop()
+async def kept_runtime(
+    config: GatewayConfig,
+    first: ExpertName,
+    root: Path,
+    backend: VllmBackend,
+    stack: AsyncExitStack,
+    progress: Progress | None,
+) -> tuple[KeptRuntime, Keeper]:
+    """Return what runs servers on this machine, and what puts them to sleep and has a call's adapter loaded."""
+    bounds, launched = config.residency, [expert.launch for expert in config.experts if expert.launch]
+    dozes = bounds.sleep_level > 0
+    sleeps = dozes and (bounds.bounded or any(launch.sleep_after_seconds for launch in launched))
+    local = LocalRuntime(root, backend, progress=progress, starts=not bounds.bounded, sleeps=sleeps)
+    await stack.enter_async_context(local)
+    bed = ServerBed(lambda: local.fleet, backend if dozes else None)
+    policy = ResidencyPolicy((), bounds_of(bounds))
+    keeper = Keeper(policy, bed, max_waiting=bounds.max_waiting, aboard=local.holding)
+    await stack.enter_async_context(keeper)
+    return KeptRuntime(local, keeper, bounds, first), keeper

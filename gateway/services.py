@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aggregator import Aggregator
 from aggregator.errors import UnknownStrategy
-from experts.backends import BACKENDS, make_client
+from experts.backends import BACKENDS, VllmBackend, make_client
 from experts.backends.base import Backend
 from experts.config import resolve_folder
 from experts.dispatcher import Dispatcher
@@ -45,6 +45,8 @@ from router.types import Load
 LAG_INTERVAL_SECONDS = 0.5
 READING_PARAMETERS = {"max_tokens": 200, "temperature": 0}
 DRAINED = "draining"
+ANSWERING = frozenset({"ready", "asleep", "waking"})
+"""States in which a request is answered, if need be after its expert was woken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ class Services:
     registrar: Registrar
 
     def state(self, expert: ExpertName) -> str:
-        """Return what an expert is doing in one word: ready, starting, restarting, failed, unreachable, draining,
-        drained; failed as well where it is registered and cannot be used here.
+        """Return what an expert is doing in one word: ready, starting, restarting, failed, unreachable, asleep,
+        waking, draining, drained; failed as well where it is registered and cannot be used here.
         """
         if (known := self.registry.snapshot.get(expert)) is None:
             return "failed"
@@ -80,6 +82,8 @@ class Services:
         running = self.catalogue.runtime.state(expert)
         if running not in (None, "ready"):
             return running
+        if running == "ready" and self.dispatcher.residency.keeps(expert):
+            return running  # it wrote a token when it woke; nobody may have asked since
         health, replicas = self.dispatcher.health, known.replicas
         return "ready" if any(health.of(replica.base_url).proven for replica in replicas) else "unreachable"
 
@@ -91,7 +95,7 @@ class Services:
         world = self.registry.snapshot
         drained = {name: DRAINED for name, expert in world.items() if expert.drained}
         states = {name: self.state(name) for name in world if name not in drained}
-        unfit = {name: state for name, state in states.items() if state != "ready"}
+        unfit = {name: state for name, state in states.items() if state not in ANSWERING}
         return drained if len(unfit) == len(states) else {**drained, **unfit}
 
     def load(self) -> dict[ExpertName, Load]:
@@ -140,13 +144,16 @@ async def open_services(
         default = default_expert(config)
         check_strategy(config)
         store = opened_store(settings, stack)
-        runtime = open_runtime(root, stack, progress)
+        client = await stack.enter_async_context(make_client())
+        backends: dict[str, Backend] = {name: backend(client) for name, backend in BACKENDS.items()}
+        runtime, residency = await open_runtime(
+            *(settings, config, default, root, VllmBackend(client), stack, progress),
+            moved=lambda: catalogue.refresh(),
+        )
         catalogue = Catalogue(store, file_entries(config), runtime, os.environ)
         await catalogue.load()
         registry = catalogue.registry
-        client = await stack.enter_async_context(make_client())
-        backends: dict[str, Backend] = {name: backend(client) for name, backend in BACKENDS.items()}
-        dispatcher = Dispatcher(registry, backends, HealthBoard())
+        dispatcher = Dispatcher(registry, backends, HealthBoard(), residency=residency)
         routing = routing_config(config.routing, default, root)
         ask = asking(routing.llm.expert, registry, dispatcher)
         router = await Router.create(routing, registry.profiles, encoder=encoder, ask=ask)
@@ -183,7 +190,9 @@ async def open_services(
             admin=AdminKey(settings.admin_key.get_secret_value()),
             feedback=await open_feedback(config.routing, learner, split, pipeline, metrics, stack),
             jobs=(jobs := await stack.enter_async_context(Jobs(store))),
-            desk=opened_desk(settings, store, jobs, pipeline, metrics, state=lambda name: built[0].state(name)),
+            desk=opened_desk(
+                settings, store, jobs, pipeline, metrics, state=lambda name: built[0].state(name), config=config
+            ),
             profiler=opened_profiler(jobs, catalogue, dispatcher, pipeline),
             store=store,
             catalogue=catalogue,

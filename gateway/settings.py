@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     redis_url: SecretStr = Field(
         default=SecretStr(""), description="A Redis that several gateways share what is remembered in, not the file."
     )
+    launcher: Literal["local", "ray"] = Field(
+        default="local", description="Where servers of experts with launch: run: this machine, or a Ray cluster."
+    )
+    ray_address: str = Field(default="auto", description="The Ray cluster: auto, host:port, or ray://host:port.")
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="Largest request body read.")
     max_file_bytes: int = Field(default=512 * 1024 * 1024, ge=1024, description="Largest file that can be uploaded.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")

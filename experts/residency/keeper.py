@@ -180,17 +180,21 @@ class Keeper:
             self._why[server], event = str(error), self.policy.wake_failed
             log.warning("'%s' could not be woken: %s", server, error)
         else:
-            log.info("'%s' is awake after %.1f s", server, time.monotonic() - begun)
+            facts = {"server": server, "load_seconds": round(time.monotonic() - begun, 2)}
+            log.info("a server is awake", extra={"facts": facts})
         if server in self.policy.standings:
             self._carry_out(event(time.monotonic(), server))
 
     async def _put_to_sleep(self, server: str) -> None:
-        event = self.policy.slept
+        begun, event = time.monotonic(), self.policy.slept
         try:
             await self._bed.put_to_sleep(server)
         except ExpertError as error:
             event = self.policy.sleep_failed
             log.warning("'%s' could not be put to sleep: %s", server, error)
+        else:
+            facts = {"server": server, "sleep_seconds": round(time.monotonic() - begun, 2)}
+            log.info("a server is asleep", extra={"facts": facts})
         if server in self.policy.standings:
             self._carry_out(event(time.monotonic(), server))
 

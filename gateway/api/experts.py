@@ -96,16 +96,18 @@ async def resume(name: str, request: Request, services: ServicesDep, admin: Admi
 
 @api.post("/admin/experts/{name}/wake")
 async def wake(name: str, services: ServicesDep, admin: AdminDep) -> Response:
-    """Load an expert that sleeps."""
-    entry = ours(name, services)
-    raise ExpertInTheWay(f"Expert '{entry.name}' does not sleep: this gateway keeps every server it runs loaded.")
+    """Load an expert that sleeps, as the one longest waited for; its state says when it is awake."""
+    entry = sleeper(name, services)
+    await services.dispatcher.residency.wake(name)
+    return answered(entry, services)
 
 
 @api.post("/admin/experts/{name}/sleep")
 async def sleep(name: str, services: ServicesDep, admin: AdminDep) -> Response:
-    """Unload an expert; its next request wakes it."""
-    entry = ours(name, services)
-    raise ExpertInTheWay(f"Expert '{entry.name}' cannot sleep: this gateway keeps every server it runs loaded.")
+    """Unload an expert once what it answers is done; its next request wakes it."""
+    entry = sleeper(name, services)
+    await services.dispatcher.residency.sleep(name)
+    return answered(entry, services)
 
 
 @api.post("/admin/experts/{name}/probe")
@@ -143,6 +145,21 @@ def ours(name: ExpertName, services: Services) -> Entry:
     entry = known(name, services)
     if services.catalogue.runtime.state(name) is None:
         raise ExpertNotOurs(f"The server of expert '{name}' is not this gateway's to load and unload.", param="name")
+    return entry
+
+
+def sleeper(name: ExpertName, services: Services) -> Entry:
+    """Return an expert whose server this gateway wakes and puts to sleep.
+
+    Raises:
+        UnknownExpert, ExpertNotOurs.
+        ExpertInTheWay: its server is always awake.
+    """
+    entry = ours(name, services)
+    if not services.dispatcher.residency.keeps(name):
+        raise ExpertInTheWay(
+            f"Expert '{name}' does not sleep: set residency.max_resident or launch.sleep_after_seconds."
+        )
     return entry
 
 

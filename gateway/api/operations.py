@@ -28,9 +28,12 @@ async def liveness() -> dict[str, str]:
 @api.get("/health")
 @api.get("/health/readiness")
 async def readiness(services: ServicesDep) -> Response:
-    """Say whether an expert can really answer: 200 when one can, 503 until then, each expert's state in both."""
+    """Say whether an expert can really answer: 200 when one can, 503 until then, each expert's state in both.
+
+    One that sleeps can: the request wakes it.
+    """
     states = {name: services.state(name) for name in services.registry.snapshot}
-    ready = "ready" in states.values()
+    ready = not {"ready", "asleep"}.isdisjoint(states.values())
     body: dict[str, Any] = {"status": "ready" if ready else "not ready", "experts": states}
     return JsonResponse(body, status_code=200 if ready else 503)
 

@@ -17,6 +17,12 @@ ConfigOption = Annotated[
 ]
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on.", envvar="CONSILIUM_HOST")]
 PortOption = Annotated[int | None, typer.Option(help="Port to listen on.", envvar="CONSILIUM_PORT")]
+LauncherOption = Annotated[
+    str | None, typer.Option(help="Where servers of ours run: local or ray.", envvar="CONSILIUM_LAUNCHER")
+]
+RayAddressOption = Annotated[
+    str | None, typer.Option(help="The Ray cluster: auto, host:port or ray://...", envvar="CONSILIUM_RAY_ADDRESS")
+]
 UrlOption = Annotated[str, typer.Option(help="The running gateway.", envvar="CONSILIUM_URL")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"

@@ -11,16 +11,30 @@ from rich.console import Console
 from experts.config import LimitsConfig
 from gateway.admin_key import with_admin_key
 from gateway.app import create_app
-from gateway.cli.options import ConfigOption, HostOption, PortOption, configured, settings_with
+from gateway.cli.options import (
+    ConfigOption,
+    HostOption,
+    LauncherOption,
+    PortOption,
+    RayAddressOption,
+    configured,
+    settings_with,
+)
 from gateway.cli.progress import FleetProgress
 from gateway.cli.server import Server, listening_socket
 from gateway.logs import configure
 from gateway.settings import Settings
 
 
-def serve(config: ConfigOption = None, host: HostOption = None, port: PortOption = None) -> None:
+def serve(
+    config: ConfigOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    launcher: LauncherOption = None,
+    ray_address: RayAddressOption = None,
+) -> None:
     """Run the gateway, and the servers of the experts it is to start."""
-    settings = settings_with(config=config, host=host, port=port)
+    settings = settings_with(config=config, host=host, port=port, launcher=launcher, ray_address=ray_address)
     settings.check_exposure()
     settings, key_file = with_admin_key(settings)
     configure(settings.log_level)

@@ -54,6 +54,15 @@ class FakeBed:
 
 
 @asynccontextmanager
+async def keeper_over(bed: FakeBed, *names: str, max_waiting: int = 100) -> AsyncIterator[Keeper]:
+    """Yield a keeper of servers of which one may be awake at a time."""
+    policy = ResidencyPolicy([], Bounds(1, max_wait_seconds=0.5, min_dwell_seconds=0, prefetch=False))
+    async with Keeper(policy, bed, max_waiting=max_waiting) as keeper:
+        keeper.settle([Server(name) for name in names], {name: name for name in names})
+        yield keeper
+
+
+@asynccontextmanager
 async def sleeping(
     bed: FakeBed, *, limits: dict[str, Any] | None = None, max_waiting: int = 100, **fakes: FakeExpert
 ) -> AsyncIterator[Dispatcher]:
@@ -64,13 +73,11 @@ async def sleeping(
         config = ExpertConfig.model_validate(record)
         return Expert(config, config.profile(), static_replicas(config))
 
-    policy = ResidencyPolicy([], Bounds(1, max_wait_seconds=0.5, min_dwell_seconds=0, prefetch=False))
     async with (
         serving(*fakes.values()),
         make_client() as client,
-        Keeper(policy, bed, max_waiting=max_waiting) as keeper,
+        keeper_over(bed, *fakes, max_waiting=max_waiting) as keeper,
     ):
-        keeper.settle([Server(name) for name in fakes], {name: name for name in fakes})
         registry = Registry(built(name, fake) for name, fake in fakes.items())
         backends = {name: kind(client) for name, kind in BACKENDS.items()}
         yield Dispatcher(registry, backends, HealthBoard(), residency=keeper)
