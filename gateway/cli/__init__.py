@@ -10,7 +10,7 @@ import sys
 import typer
 
 from experts.errors import ConfigError, ServiceError
-from gateway.cli import ask, config, demo, doctor, experts, learning, profile, serve, training
+from gateway.cli import ask, batch, config, demo, doctor, experts, learning, profile, serve, training
 
 app = typer.Typer(
     name="consilium",
@@ -26,6 +26,7 @@ app.command("chat")(ask.chat)
 app.command("doctor")(doctor.doctor)
 experts.app.command("profile")(profile.profile)
 app.add_typer(experts.app, name="experts", help="List and change the experts of a running gateway.")
+app.add_typer(batch.app, name="batch", help="Answer many requests, expert by expert.")
 app.add_typer(config.app, name="config", help="Check, show and explain the configuration file.")
 training.app.command("compare")(learning.compare)
 training.app.command("rollback")(learning.rollback)
