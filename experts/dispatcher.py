@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 
 from experts.admission import Admission
 from experts.backends.base import Backend
@@ -42,6 +43,7 @@ class Dispatcher:
         self.residency = residency
         self._registry, self._backends, self.health = registry, backends, health
         self.admission = Admission()
+        self.under_way: Counter[ExpertName] = Counter()
         self.pace = Pace()
         self.max_attempts = max_attempts
 
@@ -75,6 +77,7 @@ class Dispatcher:
             facts.expert, facts.replica = expert.name, replica.base_url
             try:
                 async with (
+                    self._counted(expert.name),
                     self.residency.holding(expert.name, deadline, background=call.background),
                     aclosing(self._attempt(expert, replica, call, facts, deadline)) as chunks,
                 ):
@@ -87,6 +90,17 @@ class Dispatcher:
                     raise
                 error = failure
         raise error
+
+    @asynccontextmanager
+    async def _counted(self, expert: ExpertName) -> AsyncIterator[None]:
+        """Count an attempt in `under_way`, from before it waits for anything until it has ended."""
+        self.under_way[expert] += 1
+        try:
+            yield
+        finally:
+            self.under_way[expert] -= 1
+            if not self.under_way[expert]:
+                del self.under_way[expert]
 
     def _experts(self, call: ExpertCall, fallbacks: Sequence[ExpertName], decided: Snapshot) -> list[Expert]:
         """Return whom to ask, in order: as they are now, or as they were when it was decided to ask them."""

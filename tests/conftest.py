@@ -32,12 +32,16 @@ def expert_record(name: str, fake: FakeExpert, **more: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def gateway_over(
-    experts: list[dict[str, Any]], *, settings: Settings | None = None, **sections: Any
+    experts: list[dict[str, Any]],
+    *,
+    settings: Settings | None = None,
+    encoder: FakeEncoder | None = None,
+    **sections: Any,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Run a gateway for these expert records and yield a client of it."""
     config = GatewayConfig.model_validate({"experts": experts, **sections})
     used = settings or Settings(keep_alive_seconds=0.5)
-    app = create_app(used, config, Path(), encoder=FakeEncoder())
+    app = create_app(used, config, Path(), encoder=encoder or FakeEncoder())
     async with (
         running(Server(used, app), listening_socket("127.0.0.1", 0)) as url,
         httpx.AsyncClient(base_url=url, timeout=30) as client,

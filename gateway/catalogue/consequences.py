@@ -48,8 +48,7 @@ class Consequences:
 
     def in_flight(self, name: ExpertName) -> int:
         """Return how many calls an expert has, waiting ones included, in this process."""
-        admission = self._dispatcher.admission
-        return admission.running.get(name, 0) + admission.waiting.get(name, 0)
+        return self._dispatcher.under_way[name]
 
     async def probe(self, expert: Expert) -> dict[str, str]:
         """Ask each replica whether it serves the expert, and note it; returns what is wrong, by URL, else empty."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 from experts.store import SqliteStore
 from gateway.cli import app
 from gateway.settings import Settings
+from router.encoder import Vectors
 from tests.conftest import expert_record, gateway_over
+from tests.fakes.encoder import FakeEncoder
 from tests.fakes.expert import FakeExpert, serving
 
 ADMIN = {"authorization": "Bearer boss"}
@@ -26,10 +28,10 @@ CHESS = {"examples": ["Which opening begins with the queen's gambit?", "How does
 
 @asynccontextmanager
 async def gateway(
-    experts: list[dict[str, Any]], store: Path | str = ":memory:", **sections: Any
+    experts: list[dict[str, Any]], store: Path | str = ":memory:", encoder: FakeEncoder | None = None, **sections: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings.model_validate({"keep_alive_seconds": 0.5, "admin_key": "boss", "store": str(store)})
-    async with gateway_over(experts, settings=settings, **sections) as client:
+    async with gateway_over(experts, settings=settings, encoder=encoder, **sections) as client:
         client.headers.update(ADMIN)
         yield client
 
@@ -251,6 +253,38 @@ async def test_a_stream_goes_on_when_the_drain_was_too_short() -> None:
 
     assert (True, 1) == (removed["deleted"], removed["in_flight"])
     assert ("six" in text, "[DONE]" in text) == (True, True)
+
+
+class Held(FakeEncoder):
+    """An encoder that waits, once told to, so that something can happen while a request is being routed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go, self.reached = asyncio.Event(), asyncio.Event()
+        self.go.set()
+
+    async def encode(self, texts: Sequence[str]) -> Vectors:
+        self.reached.set()
+        await self.go.wait()
+        return await super().encode(texts)
+
+
+async def test_an_expert_that_goes_while_a_request_is_routed_still_answers_it() -> None:
+    general, math, encoder = FakeExpert(), FakeExpert(), Held()
+    async with serving(general, math):
+        record = expert_record("math", math, **MATH)
+        patient = {"budget_ms": 20_000}
+        async with gateway([expert_record("general", general)], encoder=encoder, routing=patient) as client:
+            await client.post("/admin/experts", json=record)
+            encoder.go.clear()
+            encoder.reached.clear()
+            asking = asyncio.create_task(answered_by(client, "What is 2 + 2, if you please?"))
+            await encoder.reached.wait()
+            removed = await client.delete("/admin/experts/math?drain_seconds=0")
+            encoder.go.set()
+            answer = await asking
+
+    assert (200, "math") == (removed.status_code, answer)
 
 
 async def test_what_others_need_is_not_taken_away() -> None:
