@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning docs clean
+.PHONY: help setup vllm demo serve test test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning bench-batching bench-residency docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,12 @@ bench-learning: $(DEV) ## Measure learning online after experts swap: DATA=folde
 
 bench-routing: $(DEV) ## Measure routing on tables of outcomes: DATA=folder (docs/evaluation.md)
 	$(BIN)/python -m tests.bench.routing --data $(or $(DATA),$(error DATA=folder with pools.json, models.csv and tables))
+
+bench-batching: setup ## Measure more models than memory: a batch grouped by model, beside requests in order
+	$(BIN)/python -m tests.bench.batching
+
+bench-residency: $(DEV) ## Simulate many experts on few GPUs: our residency policy beside two others
+	$(BIN)/python -m tests.bench.residency
 
 docs: $(DEV) ## Build the documentation into site/
 	$(PIP) install $(PINNED) -e ".[docs]"
