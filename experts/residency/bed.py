@@ -16,6 +16,8 @@ from experts.launch.process import ServerState, SupervisedServer
 from experts.registry import Replica
 
 WEIGHTS_TO_RAM = 1
+USUAL_SHARE = 0.9
+"""The share of a GPU that vLLM takes when nobody says."""
 GONE = {ServerState.STOPPED: "stopped", ServerState.FAILED: "failed"}
 
 
@@ -78,6 +80,13 @@ class ServerBed:
         if fleet is None or server not in fleet.specs:
             raise ExpertUnavailable(server, f"The server of '{server}' is not there any more.")
         return fleet.server(server)
+
+
+def seats_of(fleet: Fleet | None) -> dict[str, dict[int, float]]:
+    """Return the GPUs each server sits on and the share of each that it takes; nothing for one without GPUs."""
+    specs = {} if fleet is None else fleet.specs
+    share = {name: spec.hardware.gpu_memory_fraction or USUAL_SHARE for name, spec in specs.items()}
+    return {name: dict.fromkeys(spec.hardware.gpus, share[name]) for name, spec in specs.items()}
 
 
 async def _started(server: SupervisedServer) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from experts.config import ExpertConfig
 from experts.errors import ConfigError
@@ -17,24 +16,25 @@ from experts.residency.standing import Server
 from experts.types import ExpertName
 
 
-class AdapterRuntime(Runtime, Protocol):
-    """A runtime that loads an adapter before its call."""
-
-    def holding(self, expert: str, deadline: float) -> AbstractAsyncContextManager[None]:
-        """Keep an expert's adapter loaded while inside."""
-        ...
-
-
 class KeptRuntime:
     """Hand on to a runtime, and keep the keeper's list of servers true. What it is given is borrowed.
 
     Args:
         runtime: begins no server by itself where the configuration has bounds.
         first: the expert to be awake from the start, where there is room for one only.
+        seats: says, once servers have settled, which GPUs each sits on and the share of each that it takes.
     """
 
-    def __init__(self, runtime: Runtime, keeper: Keeper, config: ResidencyConfig, first: ExpertName) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        keeper: Keeper,
+        config: ResidencyConfig,
+        first: ExpertName,
+        seats: Callable[[], Mapping[str, Mapping[int, float]]] = dict,
+    ) -> None:
         self._runtime, self.keeper, self._config, self._first = runtime, keeper, config, first
+        self._seats = seats
         self._known: frozenset[str] = frozenset()
 
     async def settle(self, experts: Sequence[ExpertConfig]) -> None:
@@ -42,6 +42,8 @@ class KeptRuntime:
         servers, lives = kept_servers(experts, self._config), homes(experts)
         check_fit(servers, self._config)
         await self._runtime.settle(experts)
+        seats = self._seats()
+        servers = tuple(replace(server, seats=seats.get(server.name, {})) for server in servers)
         names = {server.name for server in servers}
         self.keeper.settle(servers, {expert: home for expert, home in lives.items() if home in names})
         for server in servers:

@@ -26,6 +26,7 @@ Background requests count W ten times over.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -48,10 +49,14 @@ class Bounds:
     prefetch: bool = True
 
     def holds(self, standings: Iterable[Standing]) -> bool:
-        """Say whether these servers may hold memory together."""
-        needs = [standing.server.need_gib for standing in standings]
-        enough = self.max_resident is None or len(needs) <= self.max_resident
-        return enough and (self.memory_gib is None or sum(needs) <= self.memory_gib + TINY)
+        """Say whether these servers may hold memory together: so many, so much, and no GPU more than whole."""
+        servers = [standing.server for standing in standings]
+        taken: Counter[int] = Counter()
+        for server in servers:
+            taken.update(server.seats)
+        few = self.max_resident is None or len(servers) <= self.max_resident
+        small = self.memory_gib is None or sum(server.need_gib for server in servers) <= self.memory_gib + TINY
+        return few and small and all(share <= 1 + TINY for share in taken.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,13 +228,16 @@ class ResidencyPolicy:
         awake = [standing for standing in self.standings.values() if standing.phase is not Phase.ASLEEP]
         staying = [each for each in awake if each.phase is not Phase.SLEEPING and not each.draining]
         going = [each for each in awake if each not in staying]
-        woken = []
+        woken, reserved = [], set[int]()
         for candidate in self._candidates(now):
+            if not reserved.isdisjoint(candidate.server.seats):
+                continue
             overdue = candidate.due_at(self.bounds.max_wait_seconds) <= now
             leaving = self._leaving(candidate, staying, draining, now, overdue=overdue)
             if leaving is None:
-                if overdue:
+                if overdue and not candidate.server.seats:
                     break  # nobody behind it takes the room it waits for
+                reserved |= candidate.server.seats.keys() if overdue else set()
                 continue
             for standing in leaving:
                 standing.draining = True

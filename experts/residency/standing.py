@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
@@ -32,6 +33,7 @@ class Server:
         load_seconds: a guess of how long waking takes, until it was measured.
         sleep_after_seconds: put to sleep when nobody asked for so long; None never.
         pinned: never put to sleep to make room.
+        seats: the GPUs it sits on, by number, and the share of each that it takes; empty: not known, or no GPU.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Server:
     load_seconds: float = 60.0
     sleep_after_seconds: float | None = None
     pinned: bool = False
+    seats: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -161,6 +161,24 @@ def test_as_little_as_possible_makes_room() -> None:
     assert ("large",) == policy.asked(1, "next", 1).sleep
 
 
+def test_each_gpu_is_shared_by_its_own_servers_only() -> None:
+    servers = [
+        Server("a", seats={0: 0.9}),
+        Server("b", seats={0: 0.9}),
+        Server("c", seats={1: 0.9}),
+        Server("wide", seats={0: 0.5, 1: 0.5}),
+    ]
+    policy = ResidencyPolicy(servers, Bounds(max_resident=4, min_dwell_seconds=0, prefetch=False))
+    awake(policy, "a")
+    awake(policy, "c")
+
+    assert ("a",) == policy.asked(1, "b", 1).sleep, "only a sits where b does"
+    assert ("b",) == policy.slept(2, "a").wake
+    policy.woke(3, "b")
+    policy.ended(4, 1)
+    assert {"b", "c"} == set(policy.asked(5, "wide", 2).sleep)
+
+
 def test_what_is_asked_for_often_is_kept() -> None:
     policy = policy_for("often", "seldom", "next", max_resident=2)
     for number, name in enumerate(["often", "seldom", "often", "often", "seldom"]):
@@ -272,7 +290,12 @@ NAMES = "abcdef"
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[ResidencyPolicy, list[Job], dict[str, float], float, dict[str, int]]:
     servers = [
-        Server(name, need_gib=draw(st.integers(1, 12)), pinned=name == "a" and draw(st.booleans()))
+        Server(
+            name,
+            need_gib=draw(st.integers(1, 12)),
+            pinned=name == "a" and draw(st.booleans()),
+            seats=draw(st.dictionaries(st.integers(0, 2), st.sampled_from([0.3, 0.5]), max_size=2)),
+        )
         for name in NAMES[: draw(st.integers(2, 6))]
     ]
     places = draw(st.one_of(st.none(), st.integers(2, 3)))
@@ -297,6 +320,8 @@ def test_memory_is_never_exceeded_and_everybody_is_answered(
         needs = [policy.standings[name].server.need_gib for name in played.awake]
         assert bounds.max_resident is None or len(needs) <= bounds.max_resident
         assert bounds.memory_gib is None or sum(needs) <= bounds.memory_gib
+        for gpu in range(3):
+            assert sum(policy.standings[name].server.seats.get(gpu, 0) for name in played.awake) <= 1 + 1e-6
 
     played = World(policy, loads, sleep_seconds=sleep_seconds, failing=failing, watch=watch).play(jobs)
 
