@@ -2,7 +2,7 @@
 
 Who waits is served by priority, first come first served within one. Background calls (batch work, see
 `ExpertCall.background`) take a place only when no other call waits, and leave a share of the places free for those
-that come next; whoever sends them bounds how many wait. A place is handed over in the moment it comes free: nobody
+that come next, but for one call at a time, so that a busy expert's batches still get on; whoever sends them bounds how many wait. A place is handed over in the moment it comes free: nobody
 overtakes, and no wake-up is lost.
 """
 
@@ -21,7 +21,9 @@ FREE_SHARE = 8
 
 
 def background_places(places: int) -> int:
-    """Return how many of an expert's places background calls may hold: all but an eighth, at least one less."""
+    """Return how many of an expert's places may be taken when a background call takes one: all but an eighth, and at
+    least one less.
+    """
     return places - max(1, places // FREE_SHARE) if places > 1 else places
 
 
@@ -116,7 +118,7 @@ class _Lane:
         while self._queues and self.running < self.places:
             priority = max(self._queues)
             background = priority <= BATCH_PRIORITY
-            if background and self._background >= background_places(self.places):
+            if background and self._background and self.running >= background_places(self.places):
                 return
             turn = next(iter(self._queues[priority]))
             self._drop(turn, priority)

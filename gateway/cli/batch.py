@@ -22,7 +22,7 @@ from gateway.batches.sheet import Sheet, read_sheet
 from gateway.cli.batch_input import SHOWN_PROBLEMS, write_full_lines
 from gateway.cli.batch_progress import LineProgress
 from gateway.cli.batch_remote import run_remote
-from gateway.cli.options import ConfigOption, configured, settings_with
+from gateway.cli.options import ConfigOption, LauncherOption, RayAddressOption, configured, settings_with
 from gateway.cli.progress import FleetProgress
 from gateway.services import open_services
 from gateway.settings import Settings
@@ -46,10 +46,12 @@ def run(
     out: Annotated[Path, typer.Argument(metavar="OUT.jsonl", help="Answers, one line for each request.")],
     config: ConfigOption = None,
     url: Annotated[str | None, typer.Option(help="A running gateway, instead of experts of our own.")] = None,
+    launcher: LauncherOption = None,
+    ray_address: RayAddressOption = None,
     model: Annotated[str, typer.Option("--model", "-m", help="For lines that name none.")] = "auto",
 ) -> None:
     """Answer every line of a file. Interrupted, it goes on where it was when it is called again."""
-    settings = settings_with(config=config, store=":memory:")
+    settings = settings_with(config=config, store=":memory:", launcher=launcher, ray_address=ray_address)
     unfinished = out.with_name(f"{out.name}.unfinished")
     try:
         unfinished.mkdir(parents=True, exist_ok=True)
