@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning bench-batching bench-residency docs clean
+.PHONY: help setup vllm demo serve test test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning bench-batching bench-residency bench-batch-priority docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench-batching: setup ## Measure more models than memory: a batch grouped by mod
 
 bench-residency: $(DEV) ## Simulate many experts on few GPUs: our residency policy beside two others
 	$(BIN)/python -m tests.bench.residency
+
+bench-batch-priority: $(DEV) ## Measure what a batch costs those who wait for an answer
+	$(BIN)/python -m tests.bench.batch_priority
 
 docs: $(DEV) ## Build the documentation into site/
 	$(PIP) install $(PINNED) -e ".[docs]"
