@@ -35,14 +35,19 @@ class KeptRuntime:
     ) -> None:
         self._runtime, self.keeper, self._config, self._first = runtime, keeper, config, first
         self._seats = seats
+        self._asked = self._done = 0
         self._known: frozenset[str] = frozenset()
 
     async def settle(self, experts: Sequence[ExpertConfig]) -> None:
         """Make these experts the ones that run, those asleep included; see `Runtime.settle`."""
         servers, lives = kept_servers(experts, self._config), homes(experts)
         check_fit(servers, self._config)
+        self._asked += 1
+        mine = self._asked
         await self._runtime.settle(experts)
-        seats = self._seats()
+        if mine < self._done:
+            return  # a newer wish has been carried out
+        self._done, seats = mine, self._seats()
         servers = tuple(replace(server, seats=seats.get(server.name, {})) for server in servers)
         names = {server.name for server in servers}
         self.keeper.settle(servers, {expert: home for expert, home in lives.items() if home in names})
