@@ -7,7 +7,9 @@ cache is dropped, and waking copies the weights back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import Protocol
 
 from experts.errors import ExpertUnavailable, LaunchError
@@ -42,7 +44,7 @@ class ServerBed:
     def __init__(self, fleet: Callable[[], Fleet | None], sleep_mode: SleepMode | None = None) -> None:
         self._fleet, self._sleep_mode = fleet, sleep_mode
         self._dozing: set[str] = set()
-        self._one_at_a_time = asyncio.Lock()
+        self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def wake(self, server: str) -> None:
         """Return when the server answers; see `Bed.wake`."""
@@ -51,10 +53,10 @@ class ServerBed:
         self._dozing.discard(server)
         if dozed and self._sleep_mode is not None and supervised.state is ServerState.READY:
             await self._sleep_mode.wake(server, Replica(supervised.spec.base_url))
-        elif self._on_cpu:  # two that load at once take longer than one after the other
-            async with self._one_at_a_time:
-                await _started(supervised)
-        else:
+            return
+        async with AsyncExitStack() as turns:
+            for device in self._devices(supervised):
+                await turns.enter_async_context(self._turns[device])
             await _started(supervised)
 
     async def put_to_sleep(self, server: str) -> None:
@@ -69,6 +71,13 @@ class ServerBed:
     def fell(self, server: str) -> str | None:
         """Say what became of a server that was awake; see `Bed.fell`."""
         return GONE.get(self._server(server).state)
+
+    def _devices(self, server: SupervisedServer) -> Sequence[int]:
+        """Return what a server shares with others while it starts: its GPUs, on which vLLM measures what is free.
+
+        On a CPU all share one: two that load at once take longer than one after the other.
+        """
+        return (0,) if self._on_cpu else sorted(server.spec.hardware.gpus)
 
     @property
     def _on_cpu(self) -> bool:
