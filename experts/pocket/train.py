@@ -31,10 +31,13 @@ from experts.pocket.exam import DOMAINS
 from experts.pocket.fusing import FusionExercises
 from experts.pocket.learning import Budget, LearningRecord, learn
 from experts.pocket.model import build_base, load_base, with_new_adapter, with_trained_adapter
+from experts.pocket.tasks import TASKS
 
 log = logging.getLogger(__name__)
 
 STAGES = ("base", *DOMAINS, "generalist", "fuser")
+LATER = tuple(domain for domain in TASKS if domain not in DOMAINS)
+"""Domains that do not ship: trained when named, over the base in `--out`."""
 SEED = 7
 BASE_TOKENS = 2_000_000
 ADAPTER_TOKENS = 1_500_000
@@ -145,7 +148,7 @@ def _fusion_words() -> list[str]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m experts.pocket.train", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=weights_folder(), help="folder for the weights")
-    parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
+    parser.add_argument("--stage", choices=(*STAGES, *LATER, "all"), default="all")
     parser.add_argument("--again", action="store_true", help="train a stage although it is on disk")
     parser.add_argument("--further", action="store_true", help="train an adapter on disk for another round")
     parser.add_argument("--tokens", type=int, help="prompt and answer tokens a stage, instead of its own budget")

@@ -11,8 +11,9 @@ from experts.pocket import DOMAINS, generate
 from experts.pocket.exam import stream
 from experts.pocket.question import Phrasings, split_of
 from experts.pocket.tasks import TASKS
+from experts.pocket.tasks.numerals import roman
 
-EVERY_TASK = [(domain, task) for domain in DOMAINS for task in TASKS[domain]]
+EVERY_TASK = [(domain, task) for domain, tasks in TASKS.items() for task in tasks]
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -70,3 +71,11 @@ def test_asking_for_more_questions_than_there_are_is_an_error() -> None:
 def test_an_unknown_domain_is_an_error() -> None:
     with pytest.raises(ValueError, match="unknown domain 'cooking'"):
         generate("cooking", "train", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "numeral"),
+    [(1, "I"), (4, "IV"), (9, "IX"), (14, "XIV"), (40, "XL"), (90, "XC"), (444, "CDXLIV"), (987, "CMLXXXVII")],
+)
+def test_numbers_are_written_as_the_romans_wrote_them(number: int, numeral: str) -> None:
+    assert numeral == roman(number)
