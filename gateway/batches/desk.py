@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from experts.batch import Journal, JournalBusy
-from experts.store import ABSENT, Document, Store, VersionConflict
+from experts.batch import Journal
+from experts.store import ABSENT, Document, Store, StoreError, VersionConflict
 from gateway.batches.answering import Answerer
 from gateway.batches.ledger import Ledger
 from gateway.batches.output import write_output
@@ -133,17 +134,34 @@ class Desk:
         batch = await self._begun(run.job)
         try:
             while not batch.ended:
-                with suppress(JournalBusy):
-                    batch = await self._through(run, batch)
-                    continue
-                # A process that lost the job's lease has not noticed yet.
-                await asyncio.sleep(BUSY_SECONDS)
+                batch = await self._tried(run, batch)
         except asyncio.CancelledError:
             if (await self._jobs.get(run.job.id)).cancelling:
-                await self._changed(batch.id, lambda b: b.to("cancelling"))
+                await self._changed(batch.id, lambda known: known.to("cancelling"))
                 await self._through(run, batch)
             raise
+        except (ExceptionGroup, OSError):
+            told = {"code": "internal_error", "message": f"A bug of ours: the log has it under job {run.job.id}."}
+            await self._failed(batch, [told])
+            raise
+        await asyncio.to_thread(self._journal(batch).unlink, missing_ok=True)
         return {"batch": batch.id, "status": batch.status, "request_counts": asdict(batch.counts)}
+
+    async def _tried(self, run: Run, batch: Batch) -> Batch:
+        """Take a batch to its end, or as far as it gets before the store or the disk fails; then wait a little.
+
+        Nothing is lost by that: it goes on from its journal. That may also be open still, in a process that lost the
+        job's lease and has not noticed yet.
+        """
+        try:
+            return await self._through(run, batch)
+        except StoreError as error:
+            log.warning("a batch has to wait", extra=facts(batch=batch.id, error=str(error)))
+            await asyncio.sleep(BUSY_SECONDS)
+            return batch
+
+    def _journal(self, batch: Batch) -> Path:
+        return self.shelf.path(batch.input_file_id).with_name(f".{batch.id}.journal")
 
     async def _begun(self, job: Job) -> Batch:
         ordered = Batch(**{**job.spec["batch"], "counts": Counts(), "errors": ()})
@@ -155,7 +173,7 @@ class Desk:
         """Take a batch to its end.
 
         Raises:
-            JournalBusy: another process still does.
+            StoreError: the store or the disk failed, or another process still has the journal.
         """
         path = self.shelf.path(batch.input_file_id)
         if not path.exists():
@@ -163,12 +181,11 @@ class Desk:
         sheet = await asyncio.to_thread(read_sheet, path, self._longest_line, batch.endpoint)
         if sheet.problems:
             return await self._failed(batch, [problem.shown() for problem in sheet.problems])
-        journal = await asyncio.to_thread(Journal.open, path.with_name(f".{batch.id}.journal"))
+        journal = await asyncio.to_thread(Journal.open, self._journal(batch))
         try:
             ledger = await asyncio.to_thread(Ledger, journal, batch.input_file_id)
             with sheet:
                 ended = await self._answered(run, batch, sheet, ledger)
-            await asyncio.to_thread(journal.path.unlink)
         finally:
             journal.close()
         log.info("batch", extra=facts(batch=batch.id, status=ended.status, **asdict(ended.counts)))
@@ -190,7 +207,8 @@ class Desk:
         try:
             while not work.done() and batch.status != "cancelling" and time.time() < batch.expires_at:
                 await asyncio.wait({work}, timeout=TICK_SECONDS)
-                batch = await self._changed(batch.id, going_on)
+                with suppress(StoreError):  # told later, then
+                    batch = await self._changed(batch.id, going_on)
                 run.progress(batch.counts.completed + batch.counts.failed, total)
             end = self._end(batch, work)
         finally:
@@ -206,9 +224,8 @@ class Desk:
         return "cancelled" if batch.status == "cancelling" else "expired"
 
     async def _lines(self, batch: Batch, sheet: Sheet, ledger: Ledger) -> None:
-        if batch.status != "cancelling":
-            await self._ready()
-            await BatchRun(sheet, ledger, self._answerer(batch.key), self._floor).work()
+        await self._ready()
+        await BatchRun(sheet, ledger, self._answerer(batch.key), self._floor).work()
 
     async def _written(self, batch: Batch, sheet: Sheet, ledger: Ledger, end: Status) -> Batch:
         """Write the output files, then say so."""

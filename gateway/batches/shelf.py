@@ -19,6 +19,7 @@ from experts.store import Document, Store, StoreError
 from gateway.errors import UnknownFile
 
 PREFIX = "files/"
+ABANDONED_SECONDS = 86_400.0
 BATCH_INPUT, BATCH_OUTPUT = "batch", "batch_output"
 
 
@@ -57,6 +58,7 @@ class Shelf:
 
     def __init__(self, store: Store, folder: Callable[[], Path]) -> None:
         self._store, self._folder = store, folder
+        self._swept = False
 
     def path(self, file_id: str) -> Path:
         """Return where a file's bytes are, if they are on this machine."""
@@ -122,9 +124,19 @@ class Shelf:
         try:
             folder = self._folder()
             folder.mkdir(mode=0o700, exist_ok=True)
+            if not self._swept:
+                _sweep(folder)
+                self._swept = True
         except OSError as error:
             raise unwritable(error) from error
         return folder
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what uploads left that a crash cut off, a day ago or more."""
+    for part in folder.glob(".*.part"):
+        if part.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+            part.unlink(missing_ok=True)
 
 
 def _placed(draft: Draft) -> int:
