@@ -28,7 +28,7 @@ class ResidencyConfig(Strict):
     max_wait_seconds: float = Field(default=60, gt=0)
     min_dwell_seconds: float = Field(default=2, ge=0)
     prefetch: bool = True
-    max_waiting: int = Field(default=1000, ge=1)
+    max_waiting: int = Field(default=256, ge=1)
     pinned: tuple[str, ...] = ()
     sleep_level: Literal[0, 1] = 1
 

@@ -67,7 +67,7 @@ class Keeper:
         policy: ResidencyPolicy,
         bed: Bed,
         *,
-        max_waiting: int = 1000,
+        max_waiting: int = 256,
         aboard: Aboard = lambda expert, deadline: nullcontext(),
     ) -> None:
         self.policy = policy
