@@ -58,7 +58,7 @@ class Keeper:
     Args:
         policy: decides; told of everything here and nowhere else.
         bed: carries out.
-        max_waiting: most requests that may wait for one server.
+        max_waiting: most requests that may wait for one server, without background ones: who sends those bounds them.
         aboard: entered, with the expert and the deadline, once its server is resident: has its adapter loaded.
     """
 
@@ -127,8 +127,9 @@ class Keeper:
     def _ask(self, expert: ExpertName, server: str, request: Request, *, background: bool) -> None:
         self._notice_fall(server)
         standing = self.policy.standings[server]
-        if not standing.open and standing.waiting >= self._max_waiting:
-            message = f"Expert '{expert}' is asleep, and {standing.waiting} requests wait for it; try again soon."
+        waiting = len(standing.online.asked)
+        if not background and not standing.open and waiting >= self._max_waiting:
+            message = f"Expert '{expert}' is asleep, and {waiting} requests wait for it; try again soon."
             raise ExpertOverloaded(expert, message, retry_after=RETRY_AFTER_SECONDS)
         self._carry_out(self.policy.asked(time.monotonic(), server, request, background=background))
 

@@ -19,7 +19,7 @@ from experts.registry import Expert, Registry, static_replicas
 from experts.residency.keeper import Keeper
 from experts.residency.policy import Bounds, ResidencyPolicy
 from experts.residency.standing import Server
-from experts.types import ExpertAnswer, ExpertCall
+from experts.types import BATCH_PRIORITY, ExpertAnswer, ExpertCall
 from tests.fakes.expert import FakeExpert, serving
 
 HELLO = ({"role": "user", "content": "hello"},)
@@ -173,9 +173,11 @@ async def test_a_client_that_leaves_while_waiting_leaves_nothing_behind() -> Non
 
 async def test_too_many_that_wait_for_one_sleeping_expert_are_told_to_come_back() -> None:
     async with sleeping(FakeBed(wake_seconds=0.3), max_waiting=2, a=named("a")) as dispatcher:
-        outcomes = await asyncio.gather(*(ask(dispatcher, "a") for _ in range(3)), return_exceptions=True)
+        background = ExpertCall("a", HELLO, priority=BATCH_PRIORITY)
+        calls = [*(ExpertCall("a", HELLO) for _ in range(3)), background]
+        outcomes = await asyncio.gather(*(dispatcher.open(call).read() for call in calls), return_exceptions=True)
 
-    assert [ExpertOverloaded] == [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)]
+    assert [False, False, True, False] == [isinstance(outcome, ExpertOverloaded) for outcome in outcomes]
 
 
 async def test_a_server_that_somebody_stopped_is_woken_again() -> None:
