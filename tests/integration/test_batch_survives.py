@@ -24,7 +24,6 @@ from experts.batch.journal import whole_records
 from tests.conftest import FakeExpert, expert_record, serving
 from tests.processes import ROOT, free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 LINES = int(os.environ.get("CONSILIUM_TEST_BATCH_LINES", "10000"))
 REFUSED_EVERY = 500
 
@@ -45,16 +44,22 @@ class Picky(FakeExpert):
         return JSONResponse({"error": error}, status_code=400)
 
 
-def write_input(path: Path) -> bytes:
+def make_input(lines: int) -> bytes:
     def line(number: int) -> bytes:
         words = ("Solve the equation for x", "Can my landlord terminate the lease")[number % 2]
         body = {"model": "auto", "messages": [{"role": "user", "content": f"{words} {number}"}]}
         record = {"custom_id": f"r{number}", "method": "POST", "url": "/v1/chat/completions", "body": body}
         return json.dumps(record).encode() + b"\n"
 
-    content = b"".join(line(number) for number in range(1, LINES + 1))
-    path.write_bytes(content)
-    return content
+    return b"".join(line(number) for number in range(1, lines + 1))
+
+
+def configured(folder: Path, math: FakeExpert, law: FakeExpert) -> None:
+    records = [
+        expert_record("math", math, domains=["math"], examples=["Solve the equation for x"]),
+        expert_record("law", law, domains=["law"], examples=["Can my landlord terminate the lease"]),
+    ]
+    (folder / "config.json").write_text(json.dumps({"experts": records, "routing": {"budget_ms": 10_000}}))
 
 
 def begun(folder: Path, port: int) -> subprocess.Popen[bytes]:
@@ -97,7 +102,7 @@ async def done(client: httpx.AsyncClient, batch: str) -> dict[str, Any]:
     """Wait until the batch has ended."""
     while True:
         body: dict[str, Any] = (await client.get(f"/v1/batches/{batch}")).json()
-        if body["status"] not in ("validating", "in_progress", "finalizing"):
+        if body["status"] not in ("validating", "in_progress", "finalizing", "cancelling"):
             return body
         await asyncio.sleep(0.2)
 
@@ -128,16 +133,14 @@ async def ordered(client: httpx.AsyncClient, content: bytes) -> str:
     return str((await client.post("/v1/batches", json=order)).json()["id"])
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_killed_three_times_a_large_batch_is_complete_and_nothing_finished_is_asked_again(tmp_path: Path) -> None:
-    content, chance, port = write_input(tmp_path / "in.jsonl"), random.Random(), free_port()
+    content, chance, port = make_input(LINES), random.Random(), free_port()
     math, law, batch = Picky(), Picky(), ""
     at_kill: list[tuple[set[int], tuple[int, int]]] = []
     async with serving(math, law):
-        records = [
-            expert_record("math", math, domains=["math"], examples=["Solve the equation for x"]),
-            expert_record("law", law, domains=["law"], examples=["Can my landlord terminate the lease"]),
-        ]
-        (tmp_path / "config.json").write_text(json.dumps({"experts": records, "routing": {"budget_ms": 10_000}}))
+        configured(tmp_path, math, law)
         for share in sorted(chance.uniform(0.0, 0.95) for _ in range(3)):
             async with one_gateway(tmp_path, port) as (process, client):
                 batch = batch or await ordered(client, content)
@@ -174,3 +177,25 @@ def check_output(out: list[str], errors: list[str]) -> None:
         else:
             assert str(number) == body["choices"][0]["message"]["content"].split()[-1]
     assert [each for each in out if '"status_code":400' in each] == errors
+
+
+@pytest.mark.slow
+async def test_another_process_goes_on_with_a_dead_ones_batch_and_may_cancel_it(tmp_path: Path) -> None:
+    slow = FakeExpert(first_token_delay=0.5)
+    async with serving(slow):
+        configured(tmp_path, slow, slow)
+        async with one_gateway(tmp_path, free_port()) as (one, asked):
+            batch = await ordered(asked, make_input(2000))
+            await journaled(tmp_path, 50)
+            async with one_gateway(tmp_path, free_port()) as (_, other):
+                one.send_signal(signal.SIGKILL)
+                await asyncio.to_thread(one.wait)
+                before = len(finished(tmp_path))
+                await journaled(tmp_path, before + 50)
+                stopping = (await other.post(f"/v1/batches/{batch}/cancel")).json()
+                body = await done(other, batch)
+                out = (await other.get(f"/v1/files/{body['output_file_id']}/content")).text.splitlines()
+
+    assert ("cancelling", "cancelled") == (stopping["status"], body["status"])
+    assert before + 50 <= len(out) == body["request_counts"]["completed"] < 2000
+    assert len(out) == len({json.loads(line)["custom_id"] for line in out})

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from experts.store import Document, SqliteStore, StoreError
+from experts.store.base import Body
 from gateway.settings import Settings
 from tests.conftest import FakeExpert, expert_record, gateway_over, serving
 
@@ -349,3 +351,29 @@ async def test_a_bad_order_names_the_field(wrong: dict[str, Any], param: str) ->
 
     assert (400, param) == (answer.status_code, answer.json()["error"]["param"])
     assert (400, "limit") == (odd.status_code, odd.json()["error"]["param"])
+
+
+async def test_a_store_that_is_away_for_a_while_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    math, put, away = FakeExpert(word_delay=0.02), SqliteStore.put, asyncio.Event()
+
+    async def sometimes(store: SqliteStore, key: str, body: Body, *, expected: int | None = None) -> Document:
+        if away.is_set() and key.startswith(("batches/", "files/")):
+            raise StoreError("away for a while")
+        return await put(store, key, body, expected=expected)
+
+    monkeypatch.setattr(SqliteStore, "put", sometimes)
+    monkeypatch.setattr("gateway.batches.desk.BUSY_SECONDS", 0.2)
+    async with serving(math), gateway_over([expert_record("math", math, limits={"max_in_flight": 8})]) as client:
+        batch = await order(client, jsonl([line(f"r{i}", f"question {i}", model="math") for i in range(100)]))
+        await until(client, batch, lambda body: body["request_counts"]["completed"] > 0)
+        away.set()
+        await asyncio.sleep(3)
+        away.clear()
+        body = await ended(client, batch)
+        out = await lines_of(client, body["output_file_id"])
+
+    assert ("completed", 100) == (body["status"], body["request_counts"]["completed"])
+    assert [f"you said: question {i}" for i in range(100)] == [
+        each["response"]["body"]["choices"][0]["message"]["content"] for each in out
+    ]
+    assert 100 == len(math.requests)
