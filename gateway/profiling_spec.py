@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from experts.profiling import POCKET, Question, QuestionError, chosen, pocket_questions, read_questions
 from experts.profiling.reading import POCKET_PER_DOMAIN
 
-FILE_ID = "file-"
+FILE_ID = re.compile(r"file-[0-9a-f]+")
 FindFile = Callable[[str], Path]
 """Where an uploaded file lies."""
 
@@ -61,7 +62,7 @@ async def paper_of(spec: ProfileSpec, find_file: FindFile | None = None) -> Pape
 def _read(spec: ProfileSpec, find_file: FindFile | None) -> list[Question]:
     if spec.questions == POCKET:
         return pocket_questions(spec.per_domain or POCKET_PER_DOMAIN)
-    if spec.questions.startswith(FILE_ID) and find_file is not None:
+    if FILE_ID.fullmatch(spec.questions) and find_file is not None:
         return read_questions(find_file(spec.questions), ".jsonl")
     return read_questions(Path(spec.questions).expanduser())
 

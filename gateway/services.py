@@ -190,10 +190,12 @@ async def open_services(
             admin=AdminKey(settings.admin_key.get_secret_value()),
             feedback=await open_feedback(config.routing, learner, split, pipeline, metrics, stack),
             jobs=(jobs := await stack.enter_async_context(Jobs(store))),
-            desk=opened_desk(
-                settings, store, jobs, pipeline, metrics, state=lambda name: built[0].state(name), config=config
+            desk=(
+                desk := opened_desk(
+                    settings, store, jobs, pipeline, metrics, state=lambda name: built[0].state(name), config=config
+                )
             ),
-            profiler=opened_profiler(jobs, catalogue, dispatcher, pipeline),
+            profiler=opened_profiler(jobs, catalogue, dispatcher, pipeline, desk.shelf.path),
             store=store,
             catalogue=catalogue,
             consequences=consequences,

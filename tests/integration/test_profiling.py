@@ -231,6 +231,19 @@ async def test_code_is_run_only_when_that_was_said(tmp_path: Path) -> None:
     assert {"accuracy": 1.0, "count": 1} == with_it["result"]["skills"]["code"]
 
 
+async def test_questions_may_be_an_uploaded_file(tmp_path: Path) -> None:
+    path = questions(tmp_path, 5)
+    async with measured_world(FakeExpert(models=("a",)), FakeExpert(models=("b",))) as client:
+        with path.open("rb") as content:
+            file = (await client.post("/v1/files", files={"file": content}, data={"purpose": "batch"})).json()
+        job = await profiled(client, "a", questions=file["id"])
+        missing = await client.post("/admin/experts/a/profile", json={"questions": "file-00"})
+
+    assert 10 == job["result"]["overall"]["count"]
+    assert file["id"] == job["result"]["questions"]
+    assert (400, "invalid_questions") == (missing.status_code, missing.json()["error"]["code"])
+
+
 async def test_a_domain_that_routing_does_not_know_is_kept_and_said(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     path.write_text(json.dumps({"question": "What is 1?", "answer": "1", "domain": "heraldry"}))
