@@ -10,7 +10,7 @@ from experts.backends import VllmBackend
 from experts.launch import LocalRuntime, Runtime, ServerProgress
 from experts.launch.ray import RayRuntime
 from experts.residency import ALWAYS_RESIDENT, Residency
-from experts.residency.bed import ServerBed
+from experts.residency.bed import ServerBed, seats_of
 from experts.residency.keeper import Keeper
 from experts.residency.kept import KeptRuntime, bounds_of
 from experts.residency.policy import ResidencyPolicy
@@ -59,10 +59,11 @@ async def kept_runtime(
     bounds, launched = config.residency, [expert.launch for expert in config.experts if expert.launch]
     dozes = bounds.sleep_level > 0
     sleeps = dozes and (bounds.bounded or any(launch.sleep_after_seconds for launch in launched))
-    local = LocalRuntime(root, backend, progress=progress, starts=not bounds.bounded, sleeps=sleeps)
+    most = bounds.max_resident or (1 if bounds.bounded else None)
+    local = LocalRuntime(root, backend, progress=progress, starts=not bounds.bounded, sleeps=sleeps, max_resident=most)
     await stack.enter_async_context(local)
     bed = ServerBed(lambda: local.fleet, backend if dozes else None)
     policy = ResidencyPolicy((), bounds_of(bounds))
     keeper = Keeper(policy, bed, max_waiting=bounds.max_waiting, aboard=local.holding)
     await stack.enter_async_context(keeper)
-    return KeptRuntime(local, keeper, bounds, first), keeper
+    return KeptRuntime(local, keeper, bounds, first, lambda: seats_of(local.fleet)), keeper

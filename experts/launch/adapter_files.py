@@ -36,7 +36,7 @@ def check_base(adapter: Adapter, model: str) -> None:
     Raises:
         ConfigError: hidden size or number of layers differ.
     """
-    config, shapes = _text_config(Path(model)), _shapes(adapter.folder / WEIGHTS)
+    config, shapes = text_config(Path(model)), _shapes(adapter.folder / WEIGHTS)
     if not config or not shapes:
         return
     widths = {shape[1] for name, shape in shapes.items() if _READS_HIDDEN.search(name) and len(shape) == 2}
@@ -67,7 +67,7 @@ def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, (_, shape) in tensor_shapes(file).items()}
 
 
-def _text_config(model: Path) -> dict[str, Any]:
+def text_config(model: Path) -> dict[str, Any]:
     """Return the language model's part of a model folder's config.json; empty when it is not to be had."""
     try:
         config = json.loads((model / "config.json").read_text())

@@ -1,12 +1,15 @@
 """All the servers this gateway runs itself, as one thing to start, ask and stop.
 
-On GPUs they start together. On a CPU one at a time: two that load at once take longer than one after the other.
+On GPUs they start together, those that share a GPU one after the other: vLLM measures what is free as it starts. On a
+CPU one at a time: two that load at once take longer than one after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
@@ -42,7 +45,7 @@ class Fleet:
         self._tell = progress
         self._patience = patience or Patience.on(environment.kind)
         self._servers = {spec.name: self._supervised(spec) for spec in specs}
-        self._turns = asyncio.Semaphore(1 if environment.kind == "cpu" else 1000)
+        self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._bringing_up: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -152,7 +155,10 @@ class Fleet:
 
     async def _bring_up(self, server: SupervisedServer) -> None:
         """Start a server when it is its turn, which lasts until it answers or fails."""
-        async with self._turns:
+        devices = (0,) if self.environment.kind == "cpu" else sorted(server.spec.hardware.gpus)
+        async with AsyncExitStack() as turns:
+            for device in devices:
+                await turns.enter_async_context(self._turns[device])
             await server.start()
             await _failure(server)
 

@@ -1,19 +1,10 @@
-"""Which GPUs this machine has, and which of them a server gets.
-
-Reading them asks `nvidia-smi`; sharing them out is pure, first come first served in the configuration's order.
-"""
+"""Which GPUs this machine has: `nvidia-smi` is asked. Who gets which is decided in `experts.placement`."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-from experts.errors import ConfigError
-
-DEFAULT_FRACTION = 0.9
-"""The share of each GPU a server takes when the configuration names none: vLLM's own default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +15,6 @@ class Gpu:
     name: str
     total_gib: float
     free_gib: float
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What one server asks for: so many GPUs, and memory on each of them (None: vLLM's default share)."""
-
-    server: str
-    gpus: int
-    gib: float | None
 
 
 def visible_gpus() -> tuple[Gpu, ...]:
@@ -55,46 +37,3 @@ def read_gpu_table(table: str) -> tuple[Gpu, ...]:
         if len(cells) == 4 and cells[2].isdigit() and cells[3].isdigit():
             gpus.append(Gpu(int(cells[0]), cells[1], int(cells[2]) / 1024, int(cells[3]) / 1024))
     return tuple(gpus)
-
-
-def share_out(wishes: Sequence[Wish], gpus: Sequence[Gpu]) -> dict[str, tuple[tuple[int, ...], float | None]]:
-    """Return for each server its GPU indexes and the fraction of their memory it takes.
-
-    Each server gets the GPUs with the most memory not yet promised. A machine that shows no GPUs to us
-    (`gpus` empty) leaves the choice to vLLM.
-
-    Raises:
-        ConfigError: a server does not fit beside those before it.
-    """
-    if not gpus:
-        return {wish.server: ((), None) for wish in wishes}
-    left = {gpu.index: gpu.total_gib for gpu in gpus}
-    total = {gpu.index: gpu.total_gib for gpu in gpus}
-    shared = {}
-    for wish in wishes:
-        chosen = sorted(left, key=lambda index: -left[index])[: max(wish.gpus, 1)]
-        fractions = [(wish.gib or DEFAULT_FRACTION * total[index]) / total[index] for index in chosen]
-        _refuse_overfull(wish, chosen, fractions, left, total)
-        for index, fraction in zip(chosen, fractions, strict=True):
-            left[index] -= fraction * total[index]
-        shared[wish.server] = (tuple(sorted(chosen)), round(max(fractions), 3) if wish.gib else None)
-    return shared
-
-
-def _refuse_overfull(
-    wish: Wish,
-    chosen: Sequence[int],
-    fractions: Sequence[float],
-    left: dict[int, float],
-    total: dict[int, float],
-) -> None:
-    enough = all(
-        fraction * total[index] <= left[index] + 1e-6 for index, fraction in zip(chosen, fractions, strict=True)
-    )
-    if len(chosen) < wish.gpus or not enough:
-        room = ", ".join(f"GPU {index}: {gib:.0f} GiB" for index, gib in sorted(left.items()))
-        asked = f"{wish.gib:g} GiB" if wish.gib else f"{DEFAULT_FRACTION:.0%} of the memory"
-        raise ConfigError(
-            f"'{wish.server}' asks for {wish.gpus} GPU(s) with {asked} each, and what is left is {room}: "
-            "set a smaller launch.gpu_memory_gib, or run it on another machine under replicas"
-        )

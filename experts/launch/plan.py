@@ -6,7 +6,6 @@ the configuration is found here, before the first server starts.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,8 +15,9 @@ from experts.config import AdapterConfig, ExpertConfig, LaunchConfig, resolve_fo
 from experts.errors import ConfigError
 from experts.launch.adapter_files import check_base, read_adapter
 from experts.launch.environment import VllmEnvironment
-from experts.launch.gpus import Gpu, Wish, share_out, visible_gpus
-from experts.launch.vllm import HOST, Adapter, Hardware, ServerSpec, lora_rank
+from experts.launch.gpus import Gpu, visible_gpus
+from experts.launch.seating import Server, devices_of, on_cpu, seated, with_hardware
+from experts.launch.vllm import HOST, Adapter, ServerSpec, lora_rank
 from experts.pocket import weights_folder
 
 FIRST_PORT = 8501
@@ -37,6 +37,7 @@ def plan_servers(
     gpus: Sequence[Gpu] | None = None,
     kept: Mapping[str, ServerSpec] | None = None,
     sleeps: bool = False,
+    max_resident: int | None = None,
 ) -> tuple[ServerSpec, ...]:
     """Return the servers to start, in the configuration's order; experts with replicas need none.
 
@@ -47,36 +48,50 @@ def plan_servers(
         gpus: what may be used; None asks this machine (on a CPU environment: nothing).
         kept: servers that exist already and whose `launch:` is unchanged, by name: they stay where they are.
         sleeps: whether servers are to be put to sleep at times.
+        max_resident: how many of them are awake at once at most; None: all.
 
     Raises:
-        ConfigError: a folder is missing, an adapter has no base or is not for it, `args` sets what is ours, or GPUs
-            do not suffice.
+        ConfigError: a folder is missing, an adapter has no base or is not for it, `args` sets what is ours, or memory
+            does not suffice.
     """
     kept = kept or {}
-    launched = [(expert, expert.launch) for expert in experts if expert.launch is not None]
-    riders = _riders_by_base(experts, root)
-    hardware = _hardware([(expert.name, launch) for expert, launch in launched], environment, gpus)
     taken = {spec.port for spec in kept.values()}
     ports = (port for port in free_ports(first_port) if port not in taken)
-    return tuple(
-        _with_riders(
-            ServerSpec(
-                name=expert.name,
-                model=resolve_model(launch.model, root, expert.name),
-                served_name=expert.served_model,
-                port=kept[expert.name].port if expert.name in kept else next(ports),
-                args=_checked_args(expert.name, launch),
-                env=dict(launch.env),
-                hardware=kept[expert.name].hardware if expert.name in kept else hardware[expert.name],
-                start_timeout_seconds=launch.start_timeout_seconds,
-                sleeps=sleeps,
-            ),
-            riders.get(expert.name, ()),
-            launch,
-            kept.get(expert.name),
+    servers = []
+    for server in described_servers(experts, root, kept):
+        port = kept[server.spec.name].port if server.spec.name in kept else next(ports)
+        servers.append(replace(server, spec=replace(server.spec, port=port, sleeps=sleeps)))
+    if environment.kind == "cpu":
+        hardware = on_cpu(servers, max_resident=max_resident)
+        hardware |= {name: spec.hardware for name, spec in kept.items()}
+    else:
+        devices = devices_of(visible_gpus() if gpus is None else gpus)
+        stays = {name: spec.hardware for name, spec in kept.items()}
+        hardware = seated(servers, devices, kept=stays, max_resident=max_resident)
+    return tuple(with_hardware(server, hardware) for server in servers)
+
+
+def described_servers(
+    experts: Sequence[ExpertConfig], root: Path, kept: Mapping[str, ServerSpec] | None = None
+) -> tuple[Server, ...]:
+    """Return each server that is ours, without a port and hardware yet, with its adapters; see `plan_servers`."""
+    riders = _riders_by_base(experts, root)
+    found = []
+    for expert in experts:
+        if (launch := expert.launch) is None:
+            continue
+        spec = ServerSpec(
+            name=expert.name,
+            model=resolve_model(launch.model, root, expert.name),
+            served_name=expert.served_model,
+            port=0,
+            args=_checked_args(expert.name, launch),
+            env=dict(launch.env),
+            start_timeout_seconds=launch.start_timeout_seconds,
         )
-        for expert, launch in launched
-    )
+        spec = _with_riders(spec, riders.get(expert.name, ()), launch, (kept or {}).get(expert.name))
+        found.append(Server(spec, launch, expert.context_window))
+    return tuple(found)
 
 
 def resolve_model(reference: str, root: Path, expert: str) -> str:
@@ -187,16 +202,3 @@ def _checked_args(expert: str, launch: LaunchConfig) -> tuple[str, ...]:
         if flag in OUR_FLAGS:
             raise ConfigError(f"launch.args of '{expert}' sets {flag}, which the gateway chooses: remove it")
     return tuple(launch.args)
-
-
-def _hardware(
-    launched: Sequence[tuple[str, LaunchConfig]], environment: VllmEnvironment, gpus: Sequence[Gpu] | None
-) -> dict[str, Hardware]:
-    """Share out the GPUs, or on a CPU the cores, of which the gateway itself keeps one."""
-    if environment.kind == "cpu":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = max(1, (cores - 1) // max(len(launched), 1))
-        return {name: Hardware(threads=threads) for name, _ in launched}
-    wishes = [Wish(name, launch.gpus, launch.gpu_memory_gib) for name, launch in launched]
-    shared = share_out(wishes, visible_gpus() if gpus is None else gpus)
-    return {name: Hardware(gpus=indexes, gpu_memory_fraction=share) for name, (indexes, share) in shared.items()}

@@ -19,11 +19,10 @@ from experts.errors import ConfigError, ExpertError
 from experts.launch.boarding import AdapterServer, Boarding
 from experts.launch.environment import VllmEnvironment, find_environment
 from experts.launch.fleet import Fleet
-from experts.launch.gpus import Gpu
+from experts.launch.gpus import Gpu, visible_gpus
 from experts.launch.plan import plan_servers
 from experts.launch.process import ServerProgress, ServerState
 from experts.launch.remote_adapters import RemoteAdapters, riders_among
-from experts.launch.supervision import Patience
 from experts.launch.vllm import ServerSpec
 from experts.registry import Replica, static_replicas
 
@@ -73,7 +72,7 @@ class LocalRuntime:
         gpus: what may be used; None asks this machine.
         starts: whether servers are begun as they are wished; else they are asleep until somebody starts them.
         sleeps: whether servers on GPUs are started so that they can be put into vLLM's sleep mode.
-        patience: when to restart and give up; None fits the environment.
+        max_resident: how many servers are awake at once at most; None: all.
     """
 
     def __init__(
@@ -86,12 +85,12 @@ class LocalRuntime:
         gpus: Sequence[Gpu] | None = None,
         starts: bool = True,
         sleeps: bool = False,
-        patience: Patience | None = None,
+        max_resident: int | None = None,
     ) -> None:
         self.fleet: Fleet | None = None
         self._root, self._backend, self._find, self._tell = root, backend, find, progress
-        self._gpus, self._patience = gpus, patience
-        self._starts, self._sleeps = starts, sleeps
+        self._gpus = gpus
+        self._starts, self._sleeps, self._max_resident = starts, sleeps, max_resident
         self._wish: tuple[ExpertConfig, ...] = ()
         self._asked = self._done = 0
         self._turn = asyncio.Lock()
@@ -158,7 +157,22 @@ class LocalRuntime:
             return ()
         kept = {config.name: self._specs[config.name] for config in needed if self._is_running_as(config)}
         environment = self._environment(needed[0].name)
-        return plan_servers(configs, self._root, environment, gpus=self._gpus, kept=kept, sleeps=self._sleeps)
+        if self._gpus is None and environment.kind == "gpu":
+            self._gpus = visible_gpus()  # once: what is free counts before any server of ours is there
+        return plan_servers(
+            configs,
+            self._root,
+            environment,
+            gpus=self._gpus,
+            kept=kept,
+            sleeps=self._sleeps,
+            max_resident=self._most_on_one(),
+        )
+
+    def _most_on_one(self) -> int | None:
+        """Return how many servers are awake on one GPU at once at most; residency wakes no more than fit there."""
+        most, gpus = self._max_resident, len(self._gpus or ())
+        return most if most is None or gpus < 2 else -(-most // gpus)
 
     @property
     def _specs(self) -> Mapping[str, ServerSpec]:
@@ -180,7 +194,7 @@ class LocalRuntime:
     async def _make_so(self, configs: Sequence[ExpertConfig]) -> None:
         specs = {spec.name: spec for spec in self._plan(configs)}
         if specs and self.fleet is None:
-            self.fleet = Fleet((), self._environment(next(iter(specs))), self._heard, self._patience)
+            self.fleet = Fleet((), self._environment(next(iter(specs))), self._heard)
         if self.fleet is not None:
             await self._change_servers(self.fleet, specs, {config.name: config for config in configs})
         self._launched = {config.name: config for config in configs if config.name in specs}

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from experts.errors import LaunchError
-from experts.launch import Adapter, Fleet, ServerSpec, ServerState
+from experts.launch import Adapter, Fleet, Hardware, ServerSpec, ServerState
 from experts.launch.plan import free_ports
 from tests.unit.experts.launch.fake_vllm import fake_environment
 
@@ -46,6 +46,19 @@ async def test_on_a_cpu_servers_start_one_after_the_other(tmp_path: Path) -> Non
     async with Fleet(specs, environment, lambda progress: order.append((progress.server, progress.state))) as fleet:
         await fleet.wait_ready(30)
     assert order.index(("a", ServerState.READY)) < order.index(("b", ServerState.STARTING))
+
+
+async def test_servers_that_share_a_gpu_start_one_after_the_other(tmp_path: Path) -> None:
+    order: list[tuple[str, ServerState]] = []
+    first, second, apart = (Hardware(gpus=gpus) for gpus in ((0, 1), (1,), (2,)))
+    specs = _specs(
+        {"name": "a", "hardware": first}, {"name": "b", "hardware": second}, {"name": "c", "hardware": apart}
+    )
+
+    async with Fleet(specs, fake_environment(tmp_path), lambda at: order.append((at.server, at.state))) as fleet:
+        await fleet.wait_ready(30)
+    assert order.index(("a", ServerState.READY)) < order.index(("b", ServerState.STARTING))
+    assert order.index(("c", ServerState.STARTING)) < order.index(("a", ServerState.READY))
 
 
 async def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:

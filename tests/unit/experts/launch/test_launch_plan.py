@@ -122,9 +122,9 @@ def test_gpus_are_shared_by_memory(tmp_path: Path) -> None:
     experts = [_launched("a", gpu_memory_gib=20), _launched("b"), _launched("c", gpu_memory_gib=60)]
     servers = plan_servers(experts, tmp_path, GPU, 18501, gpus=gpus)
     assert [(s.hardware.gpus, s.hardware.gpu_memory_fraction) for s in servers] == [
-        ((0,), 0.25),
-        ((1,), None),
-        ((0,), 0.75),
+        ((1,), 0.25),
+        ((0,), 0.9),
+        ((1,), 0.75),
     ]
 
 
