@@ -53,8 +53,8 @@ class BlendHead:
     Probabilities are the average to the power of 1/T, T minimising the log loss on texts that were not fitted on (after
     Guo et al. 2017, 1706.04599, equation 9). Familiarity is the probability that a text belongs to any domain at all: a
     logistic regression on the `SIGNS` (after Platt 1999), fitted on kinds of texts that were left out in turn, some of
-    them out of scope (outlier exposure, Hendrycks et al. 2019, 1812.04606). So the product of the two is how probable
-    it is that the top domain is right.
+    them out of scope, and on whole domains that a head did not know (outlier exposure, Hendrycks et al. 2019,
+    1812.04606). So the product of the two is how probable it is that the top domain is right.
 
     Args:
         C, words, balance: of the regression (`LinearHead`).
@@ -111,11 +111,11 @@ class BlendHead:
         self.scope_ = _usual_scope(held_out)
         return self
 
-    def learn_scope(self, held_out: Blend, labels: Sequence[Domain]) -> Self:
-        """Learn what is out of scope from held-out texts; without any that is, the usual weights stay."""
+    def learn_scope(self, signs: NDArray[np.float64], labels: Sequence[Domain]) -> Self:
+        """Learn what is out of scope from the signs of held-out texts; without any that is, the usual weights stay."""
         known = np.array([label != OUT_OF_SCOPE for label in labels])
         if not known.all() and known.any():
-            self.scope_ = _fitted_scope(held_out.signs, known)
+            self.scope_ = _fitted_scope(signs, known)
         return self
 
     def evidence(self, found: Blend) -> NDArray[np.float64]:

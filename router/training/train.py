@@ -81,8 +81,9 @@ def train_head(
 ) -> Manifest:
     """Fit a head on the prompts of the split `train` and write it with its manifest into `out`.
 
-    The temperature is fitted on `dev` and on sources left out in turn, familiarity on those and on kinds of our own
-    prompts left out in turn; every other split is only measured. Without `encoder` the default one is loaded.
+    The temperature is fitted on `dev` and on sources left out in turn, familiarity on those, on kinds of our own
+    prompts and on whole domains left out in turn; every other split is only measured. Without `encoder` the default one
+    is loaded.
 
     Args:
         own: add our own prompts where the labels are of the taxonomy (`router.training.own`).
@@ -180,9 +181,9 @@ def fit_head(train: Encoded, dev: Encoded) -> BlendHead:
     elsewhere = max(1, len(labels) - len(dev.labels))
     weights = [1 / len(dev.labels)] * len(dev.labels) + [1 / elsewhere] * (len(labels) - len(dev.labels))
     head.calibrate(together, labels, weights)
-    kinds = _kinds_left_out(train, head.domains)
-    scope = reduce(lambda left, right: left + right, (blend for blend, _ in kinds), together)
-    return head.learn_scope(scope, [*labels, *(label for _, part in kinds for label in part)])
+    strangers = [*_kinds_left_out(train, head.domains), *_domains_left_out(train, head.domains)]
+    signs = np.concatenate([together.signs, *(blend.signs for blend, _ in strangers)])
+    return head.learn_scope(signs, [*labels, *(label for _, part in strangers for label in part)])
 
 
 def _sources_left_out(train: Encoded, domains: Sequence[Domain]) -> list[tuple[Blend, list[Domain]]]:
@@ -209,6 +210,25 @@ def _kinds_left_out(train: Encoded, domains: Sequence[Domain]) -> list[tuple[Ble
         out = train.where(place == fold for place in folds)
         if out.prompts and {*domains, OUT_OF_SCOPE} <= set(rest.labels):
             found.append((_fitted(rest).blend(out.vectors, read(out.prompts)), out.labels))
+    return found
+
+
+def _domains_left_out(train: Encoded, domains: Sequence[Domain]) -> list[tuple[Blend, list[Domain]]]:
+    """Return what heads say of domains that they were not fitted on, which to them are out of scope.
+
+    As many texts in all as there are of our own out of scope: strange subjects count as much as small talk.
+    """
+    most = train.labels.count(OUT_OF_SCOPE) // FOLDS
+    found = []
+    for gone in (set(domains[fold::FOLDS]) for fold in range(FOLDS)):
+        if not most or len(domains) - len(gone) < 2:
+            continue
+        rest = train.where(label not in gone for label in train.labels)
+        places = [place for place, label in enumerate(train.labels) if label in gone]
+        sampled = set(places[:: max(1, len(places) // most)][:most])
+        out = train.where(place in sampled for place in range(len(train.prompts)))
+        blend = _fitted(rest).blend(out.vectors, read(out.prompts))
+        found.append((blend, [OUT_OF_SCOPE] * len(out.prompts)))
     return found
 
 

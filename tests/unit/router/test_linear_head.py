@@ -99,7 +99,7 @@ def test_familiarity_is_the_probability_of_belonging_anywhere_once_that_was_lear
     head = fitted("math", "law", strays=True)
     vectors, texts, labels = examples("math", "law", strays=True)
 
-    head.learn_scope(head.blend(vectors, texts), labels)
+    head.learn_scope(head.blend(vectors, texts).signs, labels)
     found = head.judge(vectors, texts).familiarity
 
     strange = np.array([label == OUT_OF_SCOPE for label in labels])
@@ -111,7 +111,7 @@ def test_scope_stays_as_it_was_where_nothing_out_of_it_was_held_out() -> None:
     vectors, texts, labels = examples("math", "law")
     before = head.scope_.copy()
 
-    head.learn_scope(head.blend(vectors, texts), labels)
+    head.learn_scope(head.blend(vectors, texts).signs, labels)
 
     assert np.array_equal(head.scope_, before)
 
