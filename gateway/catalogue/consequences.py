@@ -23,6 +23,8 @@ from gateway.improvement import run_beside
 from gateway.pipeline import Pipeline
 
 BURST_SECONDS = 0.05
+ROUTING_BURST_SECONDS = 0.2
+"""The router is built anew at most so often: that takes some milliseconds in which nothing is answered."""
 LOOK_AGAIN_SECONDS = 0.5
 PROBES_AT_ONCE = 256
 
@@ -32,7 +34,7 @@ class Consequences:
 
     def __init__(self, catalogue: Catalogue, dispatcher: Dispatcher, pipeline: Pipeline, probing: Probing) -> None:
         self._catalogue, self._dispatcher, self._pipeline, self._probing = catalogue, dispatcher, pipeline, probing
-        self.routing = Recurring("routing anew", self._reroute, BURST_SECONDS)
+        self.routing = Recurring("routing anew", self._reroute, ROUTING_BURST_SECONDS)
         self.settling = Recurring("settling servers", self._settle, BURST_SECONDS)
         self._probes = Background("probing", PROBES_AT_ONCE)
         self._leaving: dict[ExpertName, ExpertConfig] = {}
