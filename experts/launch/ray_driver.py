@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import secrets
+import socket
 import sys
 import threading
 import time
@@ -26,12 +27,14 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import RayActorError, RayError
 
 from experts.launch.ray_plan import ClusterServer, Report
 from experts.launch.ray_server import RayServer
 
 ASK_EVERY_SECONDS = 1.0
+RELEASE_SECONDS = 30.0
+REACH_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0
 """How long an actor may be silent before its report says that it waits for a node."""
 
@@ -43,6 +46,7 @@ class Driver:
         self._me = secrets.token_hex(8)
         self._commands, self._lease_seconds = commands, lease_seconds
         self._actors: dict[str, Any] = {}
+        self._answered: set[str] = set()
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self.reports: dict[str, Report] = {}
 
@@ -69,6 +73,7 @@ class Driver:
                 actor = self._actors.get(server.name) or await asyncio.to_thread(self._found, server)
                 self._actors[server.name] = actor
                 self.reports[server.name] = Report(**await self._answer(server, actor))
+                self._answered.add(server.name)
             except RayActorError as error:
                 self._actors.pop(server.name, None)
                 self.reports[server.name] = Report("restarting", failure=_one_line(error))
@@ -106,12 +111,14 @@ class Driver:
         return kind.remote(server.name, list(server.configs), server.root, self._commands, self._lease_seconds)
 
     async def _release(self, name: str) -> None:
-        actor = self._actors.pop(name, None)
+        """Release a server. One that never answered waits for a node, and would not hear us."""
+        actor, answered = self._actors.pop(name, None), name in self._answered
+        self._answered.discard(name)
         if actor is None:
             return
-        with contextlib.suppress(RayError, GetTimeoutError, TimeoutError):
-            async with asyncio.timeout(30):
-                if await _awaited(actor.release.remote(self._me)):
+        with contextlib.suppress(RayError, TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                if not answered or await _awaited(actor.release.remote(self._me)):
                     ray.kill(actor, no_restart=True)
 
 
@@ -180,8 +187,12 @@ def connect(address: str, namespace: str) -> None:
     """Connect to the cluster.
 
     Raises:
-        ConnectionError, RuntimeError, ValueError: there is none at the address, or of another version.
+        OSError, RuntimeError, ValueError: there is none at the address, or of another version.
     """
+    host, colon, port = address.rpartition(":")
+    if colon and "://" not in address:
+        # Ray would try for a minute.
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
     ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False)
 
 
@@ -196,7 +207,7 @@ def main() -> int:
     os.dup2(2, 1)
     try:
         connect(chosen.address, chosen.namespace)
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+    except (OSError, RuntimeError, ValueError, RayError) as error:
         out.write(json.dumps({"error": _one_line(error)}) + "\n")
         out.flush()
         return 1
