@@ -63,6 +63,7 @@ class Metrics:
         self.rollbacks = self._counter("consilium_rollbacks_total", "Returns to an earlier version.", "cause")
         self.judgements = self._counter("consilium_judgements_total", "Answers judged by an expert.", "outcome")
         self.shadows = self._counter("consilium_shadow_decisions_total", "Shadow decisions.", "agreed")
+        self.batch_lines = self._counter("consilium_batch_lines_total", "Lines of batches that ended.", "outcome")
         self.arms = self._counter("consilium_arm_requests_total", "Answers by arm of the split.", "arm")
         self.loop_lag = Gauge(
             "consilium_loop_lag_seconds", "Delay of the event loop, last seen.", registry=self.registry

@@ -51,6 +51,8 @@ class Desk:
         floor: how experts stand.
         ready: waited for before a batch begins, so that experts still starting get their lines.
         longest_line: most bytes of one line.
+        at_once: most batches that this process runs at the same time.
+        counted: told how each line ended.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class Desk:
         floor: Callable[[], Floor],
         ready: Callable[[], Coroutine[None, None, None]],
         longest_line: int,
+        at_once: int = AT_ONCE,
+        counted: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store, self.shelf, self._jobs = store, shelf, jobs
         self._answerer, self._floor, self._ready = answerer, floor, ready
-        self._longest_line = longest_line
-        jobs.register(KIND, self._work, at_once=AT_ONCE)
+        self._longest_line, self._counted = longest_line, counted
+        jobs.register(KIND, self._work, at_once=at_once)
 
     async def order(self, key: str, file_id: str, endpoint: str, metadata: Mapping[str, str] | None) -> Batch:
         """Take a batch of a file of this key's; it begins soon.
@@ -225,7 +229,7 @@ class Desk:
 
     async def _lines(self, batch: Batch, sheet: Sheet, ledger: Ledger) -> None:
         await self._ready()
-        await BatchRun(sheet, ledger, self._answerer(batch.key), self._floor).work()
+        await BatchRun(sheet, ledger, self._answerer(batch.key), self._floor, self._counted).work()
 
     async def _written(self, batch: Batch, sheet: Sheet, ledger: Ledger, end: Status) -> Batch:
         """Write the output files, then say so."""

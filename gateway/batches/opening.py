@@ -15,7 +15,7 @@ from experts.registry import Registry
 from experts.store import Store, StoreError
 from experts.types import ExpertName
 from gateway.batches.answering import Answerer
-from gateway.batches.desk import Desk
+from gateway.batches.desk import AT_ONCE, Desk
 from gateway.batches.run import Floor
 from gateway.batches.shelf import Shelf
 from gateway.configuration import GatewayConfig
@@ -61,6 +61,8 @@ def opened_desk(
         floor=lambda: floor_of(registry, state, at_once),
         ready=lambda: settled(registry, state),
         longest_line=settings.max_body_bytes,
+        at_once=AT_ONCE if at_once is None else 1,  # two batches at a time would wake every expert twice
+        counted=lambda outcome: metrics.batch_lines.labels(outcome).inc(),
     )
 
 

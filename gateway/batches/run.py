@@ -58,10 +58,18 @@ class BatchRun:
         ledger: what is done of them.
         answerer: who does the rest.
         floor: asked for how experts stand, whenever groups are planned.
+        counted: told how each line ended: answered or failed.
     """
 
-    def __init__(self, sheet: Sheet, ledger: Ledger, answerer: Answerer, floor: Callable[[], Floor]) -> None:
-        self.sheet, self.ledger = sheet, ledger
+    def __init__(
+        self,
+        sheet: Sheet,
+        ledger: Ledger,
+        answerer: Answerer,
+        floor: Callable[[], Floor],
+        counted: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.sheet, self.ledger, self._counted = sheet, ledger, counted
         self._answerer, self._floor = answerer, floor
         self._lines = {line.number: line for line in sheet.lines}
         self._failed: dict[int, ServiceError] = {}
@@ -162,10 +170,13 @@ class BatchRun:
             self._failed[line.number] = error
 
     def _end(self, line: Line, result: Mapping[str, Any] | ServiceError) -> None:
+        ok = not isinstance(result, ServiceError)
         if isinstance(result, ServiceError):
-            self.ledger.ended(line, out_line(line, wire(result).status, error_body(result)), ok=False)
+            out = out_line(line, wire(result).status, error_body(result))
         else:
-            self.ledger.ended(line, out_line(line, 200, result), ok=True)
+            out = out_line(line, 200, result)
+        self.ledger.ended(line, out, ok=ok)
+        self._counted("answered" if ok else "failed")
 
     def _told(self) -> None:
         if self.ledger.journal.pending >= SYNC_EVERY_RECORDS:

@@ -157,7 +157,9 @@ async def test_a_failing_expert_is_tried_once_more_then_the_line_carries_its_err
         batch = await ended(client, await order(client, jsonl(asked)))
         out = await lines_of(client, batch["output_file_id"])
         errors = await lines_of(client, batch["error_file_id"])
+        metrics = (await client.get("/metrics")).text
 
+    assert 'consilium_batch_lines_total{outcome="failed"} 3.0' in metrics
     assert ("completed", {"total": 4, "completed": 1, "failed": 3}) == (batch["status"], batch["request_counts"])
     assert ["good", "bad", "gone", "odd"] == [each["custom_id"] for each in out]
     assert [200, 503, 404, 400] == [each["response"]["status_code"] for each in out]
