@@ -68,13 +68,14 @@ class Sheet:
         os.close(self._descriptor)
 
 
-def read_sheet(path: Path, longest_line: int, endpoint: str = CHAT) -> Sheet:
+def read_sheet(path: Path, longest_line: int, endpoint: str = CHAT, *, most_lines: int | None = MOST_LINES) -> Sheet:
     """Read and check a whole input, one line at a time; it touches the disk, so call it in a thread.
 
     Args:
         path: the file.
         longest_line: most bytes a line may have.
         endpoint: what every line's `url` must be.
+        most_lines: most lines it may have; None: any number.
     """
     sheet = Sheet(path)
     seen: dict[str, int] = {}
@@ -88,8 +89,8 @@ def read_sheet(path: Path, longest_line: int, endpoint: str = CHAT) -> Sheet:
                 sheet.lines.append(Line(number, offset, len(text), found))
             if len(sheet.problems) >= MOST_PROBLEMS:
                 return sheet
-    if len(sheet.lines) > MOST_LINES:
-        sheet.problems.append(Problem("too_many_requests", f"A batch has at most {MOST_LINES} lines."))
+    if most_lines is not None and len(sheet.lines) > most_lines:
+        sheet.problems.append(Problem("too_many_requests", f"A batch has at most {most_lines} lines."))
     if not sheet.lines and not sheet.problems:
         sheet.problems.append(Problem("empty_file", "The input file has no lines."))
     return sheet

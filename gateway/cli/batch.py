@@ -18,7 +18,7 @@ from gateway.batches.answering import Answerer
 from gateway.batches.local import Errand, run_errand
 from gateway.batches.opening import groups_at_once
 from gateway.batches.record import Counts
-from gateway.batches.sheet import Sheet, read_sheet
+from gateway.batches.sheet import MOST_LINES, Sheet, read_sheet
 from gateway.cli.batch_input import SHOWN_PROBLEMS, write_full_lines
 from gateway.cli.batch_progress import LineProgress
 from gateway.cli.batch_remote import run_remote
@@ -51,7 +51,7 @@ def run(
     model: Annotated[str, typer.Option("--model", "-m", help="For lines that name none.")] = "auto",
 ) -> None:
     """Answer every line of a file. Interrupted, it goes on where it was when it is called again."""
-    settings = settings_with(config=config, store=":memory:", launcher=launcher, ray_address=ray_address)
+    settings = settings_with(config=config, store=":memory:", redis_url="", launcher=launcher, ray_address=ray_address)
     unfinished = out.with_name(f"{out.name}.unfinished")
     try:
         unfinished.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def run(
     with LineProgress(Console(stderr=True)) as told, kept(unfinished):
         full = unfinished / FULL
         fingerprint = write_full_lines(source, full, model)
-        sheet = checked(read_sheet(full, settings.max_body_bytes), source)
+        sheet = checked(read_sheet(full, settings.max_body_bytes, most_lines=MOST_LINES if url else None), source)
         errand = Errand(sheet, unfinished / "journal", out, fingerprint)
         counts = run_remote(errand, url, told) if url else asyncio.run(run_here(errand, settings, told))
     shutil.rmtree(unfinished)

@@ -32,6 +32,7 @@ def write_full_lines(source: Path, target: Path, model: str) -> str:
             for number, text in enumerate(lines, 1):
                 told.update(text)
                 if not text.strip():
+                    out.write(b"\n")  # so that later lines keep their numbers
                     continue
                 try:
                     line = full_line(orjson.loads(text), number, model)

@@ -51,3 +51,10 @@ def test_the_same_input_for_another_model_is_another_batch(tmp_path: Path) -> No
 def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         write_full_lines(tmp_path / "in", tmp_path / "out", "auto")
+
+
+def test_blank_lines_stay_so_that_numbers_do(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text('{"prompt": "hi"}\n\n \n{"prompt": "ho"}\n')
+    write_full_lines(tmp_path / "in", tmp_path / "out", "auto")
+
+    assert [True, False, False, True] == [bool(t) for t in (tmp_path / "out").read_text().splitlines()]

@@ -53,6 +53,7 @@ def test_a_batch_has_no_more_lines_than_openais(tmp_path: Path) -> None:
     sheet = sheet_of(tmp_path, content)
 
     assert ["too_many_requests"] == [each.code for each in sheet.problems]
+    assert [] == read_sheet(tmp_path / "in.jsonl", 10_000, most_lines=None).problems
 
 
 @pytest.mark.parametrize("content", ["", "\n", " \n\t\n"])
