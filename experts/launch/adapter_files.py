@@ -13,6 +13,7 @@ from experts.launch.vllm import LORA_RANKS, Adapter
 
 WEIGHTS = "adapter_model.safetensors"
 _LAYER = re.compile(r"\.layers\.(\d+)\.")
+_TOWER = re.compile(r"visi|visual|audio")
 _READS_HIDDEN = re.compile(r"\.(q_proj|k_proj|v_proj|qkv_proj|gate_proj|up_proj)\.lora_A\.")
 """Modules whose input is the hidden state, so that lora_A's second size is the model's hidden size."""
 
@@ -39,11 +40,12 @@ def check_base(adapter: Adapter, model: str) -> None:
     config, shapes = text_config(Path(model)), _shapes(adapter.folder / WEIGHTS)
     if not config or not shapes:
         return
+    shapes = {name: shape for name, shape in shapes.items() if not _TOWER.search(name)}
     widths = {shape[1] for name, shape in shapes.items() if _READS_HIDDEN.search(name) and len(shape) == 2}
     layers = {int(found[1]) for name in shapes if (found := _LAYER.search(name))}
     hidden, count = config.get("hidden_size"), config.get("num_hidden_layers")
     wrong = ""
-    if isinstance(hidden, int) and widths and widths != {hidden}:
+    if isinstance(hidden, int) and widths and hidden not in widths:
         wrong = f"its weights are for a hidden size of {max(widths)}, and that model's is {hidden}"
     elif isinstance(count, int) and layers and max(layers) >= count:
         wrong = f"it has weights for layer {max(layers)}, and that model has {count} layers"
