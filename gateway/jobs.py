@@ -72,7 +72,9 @@ class Jobs:
         self._kinds: dict[str, _Kind] = {}
         self._running: dict[str, tuple[Run, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
-        self._looking: asyncio.Task[None] | None = None
+        self._documents: dict[str, Document] = {}
+        self._ended: dict[str, tuple[int, float]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
 
     def register(self, kind: str, work: Work, *, resumes: bool = True, at_once: int = AT_ONCE) -> None:
         """Say how a kind of work is done.
@@ -94,7 +96,7 @@ class Jobs:
         """
         now = time.time()
         job = Job(f"job_{secrets.token_hex(8)}", kind, subject, spec, total=total, created_at=now)
-        await self.store.put(PREFIX + job.id, asdict(job), expected=ABSENT)
+        self._note(await self.store.put(PREFIX + job.id, asdict(job), expected=ABSENT))
         self._wake.set()
         return job
 
@@ -127,17 +129,18 @@ class Jobs:
             asked = replace(job, cancelling=True)
             asked = asked if job.state == "running" else ended(asked, "cancelled")
             with suppress(VersionConflict):
-                await self.store.put(document.key, asdict(asked), expected=document.version)
+                self._note(await self.store.put(document.key, asdict(asked), expected=document.version))
                 self._wake.set()
                 return asked
 
     async def __aenter__(self) -> Jobs:
-        self._looking = asyncio.create_task(self._look(), name="jobs")
+        works = {"jobs-follow": self._follow(), "jobs-look": self._look()}
+        self._tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop; what runs is interrupted and left for the next process."""
-        tasks = [task for _, task in self._running.values()] + ([self._looking] if self._looking else [])
+        tasks = [*self._tasks, *(task for _, task in self._running.values())]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -148,28 +151,65 @@ class Jobs:
             raise UnknownJob(f"There is no job '{job_id}'; jobs are kept for a week.")
         return document
 
+    async def _follow(self) -> None:
+        """Know of every job that has not ended, whoever writes it down, for as long as the store is open."""
+        after = ABSENT
+        while not self.store.closed:
+            try:
+                async for change in self.store.watch(PREFIX, after=after):
+                    after = change.version
+                    if change.document is None:
+                        self._forget(change.key)
+                    else:
+                        self._note(change.document)
+                    self._wake.set()
+            except StoreError as error:
+                log.warning("jobs cannot be followed", extra=facts(error=str(error)))
+                await asyncio.sleep(self.tick_seconds)
+
+    def _note(self, document: Document) -> None:
+        """Keep a job as it is now; of one that has ended, only when that was."""
+        known = self._documents.get(document.key)
+        if known is not None and known.version > document.version:
+            return
+        job = job_of(document)
+        if job.ended:
+            self._documents.pop(document.key, None)
+            self._ended[document.key] = (document.version, job.finished_at or 0.0)
+        else:
+            self._documents[document.key] = document
+
+    def _forget(self, key: str) -> None:
+        self._documents.pop(key, None)
+        self._ended.pop(key, None)
+
     async def _look(self) -> None:
         """Begin, cancel, take over and forget, every tick, forever."""
         while True:
             self._wake.clear()
             try:
-                for document in await self.store.find(PREFIX):
-                    await self._attend(document, job_of(document))
+                for document in list(self._documents.values()):
+                    await self._attend(job_of(document), document)
+                await self._clear_away()
             except StoreError as error:
                 log.warning("jobs cannot be looked after", extra=facts(error=str(error)))
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.tick_seconds):
                     await self._wake.wait()
 
-    async def _attend(self, document: Document, job: Job) -> None:
+    async def _clear_away(self) -> None:
+        long_ago = time.time() - KEPT_SECONDS
+        for key in [key for key, (_, finished_at) in self._ended.items() if finished_at < long_ago]:
+            with suppress(VersionConflict):
+                await self.store.delete(key, expected=self._ended[key][0])
+            self._forget(key)
+
+    async def _attend(self, job: Job, document: Document) -> None:
         with suppress(VersionConflict):
             if job.id in self._running:
                 task = self._running[job.id][1]
                 if (job.cancelling or job.owner != self.owner) and not task.cancelling():
                     task.cancel()
-            elif job.ended:
-                if (job.finished_at or 0.0) + KEPT_SECONDS < time.time():
-                    await self.store.delete(document.key, expected=document.version)
             elif job.state == "queued" or job.beat_at + self.lease_seconds < time.time() or surely_gone(job.owner):
                 await self._take(document, job)
 
@@ -184,7 +224,7 @@ class Jobs:
             taken = ended(job, "failed", error=INTERRUPTED)
         else:
             taken = replace(job, state="running", owner=self.owner, beat_at=time.time())
-        await self.store.put(document.key, asdict(taken), expected=document.version)
+        self._note(await self.store.put(document.key, asdict(taken), expected=document.version))
         if kind is not None and not taken.ended:
             run = Run(taken)
             task = asyncio.create_task(self._hold(run, kind), name=job.id)
@@ -265,7 +305,7 @@ class Jobs:
                 raise _LeaseLost
             fresh = replace(job, cancelling=kept.cancelling, beat_at=time.time())
             with suppress(VersionConflict):
-                await self.store.put(document.key, asdict(fresh), expected=document.version)
+                self._note(await self.store.put(document.key, asdict(fresh), expected=document.version))
                 run.job = fresh
                 return
 

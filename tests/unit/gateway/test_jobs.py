@@ -272,6 +272,24 @@ async def test_a_store_that_is_away_for_a_while_loses_nothing() -> None:
     assert 3 == ended.done
 
 
+async def test_a_week_of_ended_jobs_costs_nothing_while_nothing_happens(store: SqliteStore, process: Process) -> None:
+    for number in range(50):
+        job = Job(f"job_{number}", "x", "x", state="done", finished_at=4e9, result={"long": "x" * 1000})
+        await store.put(PREFIX + job.id, _body(job))
+    found: list[str] = []
+
+    async def counted(prefix: str = "") -> list[Document]:
+        found.append(prefix)
+        return []
+
+    jobs = await process()
+    jobs.register("count", count_to_three)
+    store.find = counted  # type: ignore[method-assign]
+    await until(jobs, await jobs.start("count", "x", {}), "done")
+
+    assert [] == found
+
+
 async def test_a_job_written_by_a_newer_version_can_be_read(store: SqliteStore, process: Process) -> None:
     job = Job("job_new", "x", "x")
     await store.put(PREFIX + job.id, {**_body(job), "mood": "good"})
