@@ -26,7 +26,7 @@ from gateway.batches.output import write_output
 from gateway.batches.record import PREFIX, Batch, Counts, Status, batch_of
 from gateway.batches.run import BatchRun, Floor
 from gateway.batches.sheet import Sheet, read_sheet
-from gateway.batches.shelf import BATCH_OUTPUT, Shelf
+from gateway.batches.shelf import BATCH_OUTPUT, Shelf, unwritable
 from gateway.errors import UnknownBatch
 from gateway.job import Job, Run
 from gateway.jobs import Jobs
@@ -93,7 +93,14 @@ class Desk:
         Raises:
             UnknownBatch: there is none.
         """
-        return batch_of(await self._mine(batch_id, key))
+        batch = batch_of(await self._mine(batch_id, key))
+        if batch.status == "validating" and await self._called_off(batch):
+            return await self._changed(batch.id, lambda known: known.to("cancelled"))
+        return batch
+
+    async def _called_off(self, batch: Batch) -> bool:
+        """Say whether the administrator cancelled a batch's job before anybody took it up."""
+        return any(job.subject == batch.id and job.state == "cancelled" for job in await self._jobs.all())
 
     async def all(self, key: str) -> list[Batch]:
         """Return the batches of a key, newest first."""
@@ -245,6 +252,8 @@ class Desk:
             apart = None
             if failed:
                 apart = await self.shelf.keep(errors, batch.key, f"{batch.id}_error.jsonl", BATCH_OUTPUT)
+        except OSError as error:
+            raise unwritable(error) from error
         finally:
             self.shelf.drop(out)
             self.shelf.drop(errors)

@@ -14,6 +14,7 @@ import pytest
 
 from experts.store import Document, SqliteStore, StoreError
 from experts.store.base import Body
+from gateway.batches.output import write_output
 from gateway.settings import Settings
 from tests.conftest import FakeExpert, expert_record, gateway_over, serving
 
@@ -239,6 +240,21 @@ async def test_a_batch_whose_job_is_cancelled_is_cancelled_too() -> None:
     assert ("cancelled", True) == (body["status"], body["output_file_id"] is not None)
 
 
+async def test_a_batch_whose_job_is_cancelled_before_it_began_is_cancelled_too() -> None:
+    slow, admin = FakeExpert(first_token_delay=3), {"authorization": "Bearer boss"}
+    settings = Settings.model_validate({"admin_key": "boss"})
+    async with serving(slow), gateway_over([expert_record("math", slow)], settings=settings) as client:
+        first = [await order(client, jsonl([line("a", "x", model="math")])) for _ in range(4)]
+        for batch in first:
+            await until(client, batch, lambda body: body["status"] == "in_progress")
+        waiting = await order(client, jsonl([line("a", "x", model="math")]))
+        job = (await client.get("/admin/jobs", headers=admin)).json()["data"][0]
+        await client.post(f"/admin/jobs/{job['id']}/cancel", headers=admin)
+        body = await ended(client, waiting)
+
+    assert (waiting, "cancelled") == (job["subject"], body["status"])
+
+
 async def test_what_the_window_did_not_suffice_for_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.batches.record.WINDOW_SECONDS", 2)
     slow = FakeExpert(first_token_delay=1)
@@ -379,3 +395,22 @@ async def test_a_store_that_is_away_for_a_while_costs_nothing(monkeypatch: pytes
         each["response"]["body"]["choices"][0]["message"]["content"] for each in out
     ]
     assert 100 == len(math.requests)
+
+
+async def test_a_disk_that_is_full_for_a_while_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [OSError(28, "No space left on device"), OSError(28, "No space left on device")]
+
+    def sometimes(*arguments: Any) -> int:
+        if left:
+            raise left.pop()
+        return write_output(*arguments)
+
+    monkeypatch.setattr("gateway.batches.desk.write_output", sometimes)
+    monkeypatch.setattr("gateway.batches.desk.BUSY_SECONDS", 0.2)
+    math = FakeExpert()
+    async with serving(math), gateway_over([expert_record("math", math)]) as client:
+        body = await ended(client, await order(client, jsonl([line(f"r{i}", "x", model="math") for i in range(9)])))
+        out = await lines_of(client, body["output_file_id"])
+
+    assert ("completed", 9, 9) == (body["status"], len(out), len(math.requests))
+    assert [] == left
