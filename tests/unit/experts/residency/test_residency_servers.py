@@ -15,10 +15,11 @@ import pytest
 from experts.backends import VllmBackend, make_client
 from experts.config import ExpertConfig
 from experts.errors import ConfigError, ExpertUnavailable
+from experts.launch.gpus import Gpu
 from experts.launch.process import ServerState
 from experts.launch.runtime import LocalRuntime
 from experts.registry import Replica
-from experts.residency.bed import ServerBed
+from experts.residency.bed import ServerBed, seats_of
 from experts.residency.config import ResidencyConfig
 from experts.residency.keeper import Keeper
 from experts.residency.kept import KeptRuntime, bounds_of, homes, kept_servers
@@ -59,18 +60,30 @@ class Box:
 
 @asynccontextmanager
 async def box(
-    folder: Path, kind: Literal["gpu", "cpu"], config: ResidencyConfig, *experts: ExpertConfig
+    folder: Path,
+    kind: Literal["gpu", "cpu"],
+    config: ResidencyConfig,
+    *experts: ExpertConfig,
+    gpus: tuple[Gpu, ...] = (),
 ) -> AsyncIterator[Box]:
     """Yield a machine on which these experts have settled; `a` is the default expert."""
     environment = fake_environment(folder, kind)
     async with make_client() as client:
         backend = VllmBackend(client)
-        local = LocalRuntime(folder, backend, find=lambda: environment, gpus=(), starts=not config.bounded, sleeps=True)
+        local = LocalRuntime(
+            folder,
+            backend,
+            find=lambda: environment,
+            gpus=gpus,
+            starts=not config.bounded,
+            sleeps=True,
+            max_resident=config.max_resident,
+        )
         async with (
             local,
             Keeper(ResidencyPolicy((), bounds_of(config)), ServerBed(lambda: local.fleet, backend)) as keeper,
         ):
-            runtime = KeptRuntime(local, keeper, config, "a")
+            runtime = KeptRuntime(local, keeper, config, "a", lambda: seats_of(local.fleet))
             await runtime.settle(experts)
             yield Box(runtime, local, keeper, backend)
 
@@ -101,6 +114,20 @@ async def test_on_a_gpu_asleep_is_a_process_without_its_memory(tmp_path: Path) -
             assert ("asleep", "ready") == (machine.runtime.state("a"), machine.runtime.state("b"))
         async with machine.keeper.holding("a", soon()):
             assert (False, True) == (await machine.dozes("a"), await machine.dozes("b"))
+
+
+async def test_on_two_gpus_one_is_awake_on_each_and_makes_room_for_its_neighbour_only(tmp_path: Path) -> None:
+    config = ResidencyConfig(max_resident=2, min_dwell_seconds=0)
+    experts = [launched(name, gpu_memory_gib=18) for name in "abcd"]
+    gpus = tuple(Gpu(index, "card", 24.0, 24.0) for index in range(2))
+    async with box(tmp_path, "gpu", config, *experts, gpus=gpus) as machine:
+        seats = seats_of(machine.local.fleet)
+        neighbour = next(name for name in "bcd" if seats[name].keys() == seats["a"].keys())
+        other = next(name for name in "bcd" if seats[name].keys() != seats["a"].keys())
+        async with machine.keeper.holding("a", soon()), machine.keeper.holding(other, soon()):
+            assert [(False, False)] == [(await machine.dozes("a"), await machine.dozes(other))]
+        async with machine.keeper.holding(neighbour, soon()):
+            assert (True, False) == (await machine.dozes("a"), await machine.dozes(other))
 
 
 async def test_a_server_that_does_not_start_is_stopped_and_says_why(tmp_path: Path) -> None:
