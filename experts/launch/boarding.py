@@ -194,11 +194,13 @@ class Boarding:
         return not decided.full
 
     async def _found(self) -> dict[str, Adapter]:
-        """Return who is loaded, asked of the server; what nobody knows on a server of ours is unloaded."""
+        """Return who is loaded, asked of the server; what is not wished is unloaded, unless it is somebody else's."""
         listed = await self._backend.models(self._base, self._replica)
         wished = self._wished.values()
-        for name in () if self._shared else listed.keys() - {self._base_name, *(each.served_name for each in wished)}:
-            await self._backend.unload_adapter(name, self._replica, name)
+        for name in listed.keys() - {self._base_name, *(each.served_name for each in wished)}:
+            if not self._shared or name in self._ours:
+                await self._backend.unload_adapter(name, self._replica, name)
+                self._ours.discard(name)
         return {each.expert: self._as_found(each, listed) for each in wished if each.served_name in listed}
 
     def _as_found(self, adapter: Adapter, listed: Mapping[str, str]) -> Adapter:

@@ -30,6 +30,80 @@ def echo(body: dict[str, Any]) -> str:
 
 
 @dataclass
+class FakeVllm:
+    """Adapters, sleep and token counts as vLLM answers for them.
+
+    Args:
+        refusal: why an adapter is not taken; empty takes it.
+        folders: loaded adapters by name.
+        asleep: the level it sleeps at; 0 awake.
+        held: numbers of the adapters whose weights are held, by name or not.
+    """
+
+    refusal: str = ""
+    folders: dict[str, str] = field(default_factory=dict)
+    asleep: int = 0
+    held: set[int] = field(default_factory=set)
+
+    def routes(self) -> list[Route]:
+        """Return the routes beyond OpenAI's."""
+        posts = {
+            "/v1/load_lora_adapter": self._load,
+            "/v1/unload_lora_adapter": self._unload,
+            "/collective_rpc": self._worker,
+            "/sleep": self._sleep,
+            "/wake_up": self._wake,
+            "/tokenize": self._tokenize,
+        }
+        return [
+            Route("/is_sleeping", self._is_sleeping),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in posts.items()),
+        ]
+
+    async def _load(self, request: Request) -> Response:
+        body = await request.json()
+        if self.refusal:
+            return _refused(500, self.refusal)
+        if body["lora_name"] in self.folders:
+            return _refused(400, f"The lora adapter '{body['lora_name']}' has already been loaded. If you want to")
+        self.folders[body["lora_name"]] = body["lora_path"]
+        self.held.add(max(self.held, default=0) + 1)
+        return Response("Success: added")
+
+    async def _unload(self, request: Request) -> Response:
+        name = (await request.json())["lora_name"]
+        if self.folders.pop(name, None) is None:
+            return _refused(404, f"The lora adapter '{name}' cannot be found.")
+        return Response("Success: removed")
+
+    async def _worker(self, request: Request) -> Response:
+        body = await request.json()
+        if body["method"] == "list_loras":
+            return JSONResponse({"results": [str(self.held)]})
+        self.held -= set(body["args"])
+        return JSONResponse({"results": ["True"]})
+
+    async def _sleep(self, request: Request) -> Response:
+        self.asleep = int(request.query_params["level"])
+        return JSONResponse({"status": "sleeping", "level": self.asleep})
+
+    async def _wake(self, _request: Request) -> Response:
+        self.asleep = 0
+        return JSONResponse({"status": "awake", "tags": None})
+
+    async def _is_sleeping(self, _request: Request) -> Response:
+        return JSONResponse({"is_sleeping": self.asleep > 0})
+
+    async def _tokenize(self, request: Request) -> Response:
+        tokens = (await request.json())["prompt"].split()
+        return JSONResponse({"count": len(tokens), "max_model_len": 100, "tokens": [*range(len(tokens))]})
+
+
+def _refused(status: int, message: str) -> Response:
+    return JSONResponse({"error": {"message": message, "type": "x", "code": status}}, status_code=status)
+
+
+@dataclass
 class FakeExpert:
     """Knobs and a record of what was asked.
 
@@ -42,6 +116,7 @@ class FakeExpert:
         hang_up_after: words after which the connection breaks; None never.
         retry_after: the header sent with a refusal.
         chunks: raw chunk bodies to send instead of a reply.
+        vllm: what only vLLM has, when it is one started for that.
     """
 
     models: Sequence[str] = ("fake",)
@@ -53,6 +128,7 @@ class FakeExpert:
     retry_after: str | None = None
     chunks: list[dict[str, Any]] | None = None
     garbage: bool = False
+    vllm: FakeVllm | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
     request_headers: list[dict[str, str]] = field(default_factory=list)
     running: int = 0
@@ -66,6 +142,7 @@ class FakeExpert:
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/models", self._models),
                 Route("/health", self._health),
+                *(self.vllm.routes() if self.vllm else ()),
             ]
         )
 
@@ -73,7 +150,10 @@ class FakeExpert:
         return Response(status_code=200 if self.status == 200 else 503)
 
     async def _models(self, _request: Request) -> Response:
-        return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
+        folders = self.vllm.folders if self.vllm else {}
+        names = (*self.models, *folders)
+        listed = [{"id": name, "object": "model", "root": folders.get(name)} for name in names]
+        return JSONResponse({"object": "list", "data": listed})
 
     async def _chat(self, request: Request) -> Response:
         body = await request.json()
