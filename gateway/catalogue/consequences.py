@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 from experts.config import ExpertConfig
 from experts.dispatcher import Dispatcher
@@ -18,7 +19,7 @@ from experts.registry import Expert, Replica, Snapshot
 from experts.types import ExpertName
 from gateway.background import Background
 from gateway.catalogue.catalogue import PREFIXES, Catalogue
-from gateway.catalogue.recurring import Recurring
+from gateway.catalogue.recurring import Recurring, forever
 from gateway.improvement import run_beside
 from gateway.pipeline import Pipeline
 
@@ -46,7 +47,7 @@ class Consequences:
         run_beside(stack, self.routing.run(), "routing-anew")
         run_beside(stack, self.settling.run(), "settling")
         for prefix in PREFIXES:
-            run_beside(stack, self._catalogue.follow(prefix), f"follow-{prefix}")
+            run_beside(stack, forever(f"follow-{prefix}", partial(self._catalogue.follow, prefix)), f"follow-{prefix}")
 
     def in_flight(self, name: ExpertName) -> int:
         """Return how many calls an expert has, waiting ones included, in this process."""

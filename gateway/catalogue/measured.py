@@ -23,12 +23,18 @@ def key_of(name: ExpertName) -> str:
     return PREFIX + name
 
 
+class MeasuredSkill(SkillConfig):
+    """A skill; what else stands beside it rides along."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
 class Measured(BaseModel):
     """What routing reads of a measurement; the rest of it rides along."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    skills: dict[str, SkillConfig] = {}
+    skills: dict[str, MeasuredSkill] = {}
     output_tokens: float | None = Field(default=None, gt=0)
     latency_ms: float | None = Field(default=None, gt=0)
 

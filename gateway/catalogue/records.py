@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from experts.config import ExpertConfig
 from experts.errors import ConfigError
+from experts.registry import Expert, Registry
 from experts.store import ABSENT, Body, Document
 from experts.types import ExpertName
 from gateway.configuration import VARIABLE, GatewayConfig, filled
@@ -58,7 +59,12 @@ def body_of(written: Written, drained: bool) -> Body:
 
 
 def file_entries(config: GatewayConfig) -> dict[ExpertName, Entry]:
-    """Return what the file says, in its order."""
+    """Return what the file says, in its order.
+
+    Raises:
+        ConfigError: two experts share a name, or one names nobody as its fallback or base.
+    """
+    Registry(Expert(expert, expert.profile(), ()) for expert in config.experts)
     texts: Sequence[Written] = config.texts or [{}] * len(config.experts)
     pairs = zip(config.experts, texts, strict=True)
     return {expert.name: Entry(expert, written_of(expert, text), FILE) for expert, text in pairs}

@@ -253,6 +253,7 @@ class Registrar:
             self._catalogue.forgot(key_of(entry.name))
         if entry.source == REGISTERED:
             await self._catalogue.store.delete(measured.key_of(entry.name))
+            self._catalogue.forgot(measured.key_of(entry.name))
 
 
 def runs_here(config: ExpertConfig) -> bool:

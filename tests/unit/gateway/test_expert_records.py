@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experts.errors import ConfigError
 from experts.store import Document
 from gateway.catalogue.records import (
     expert_config,
@@ -49,6 +50,12 @@ def test_a_stored_record_holds_over_the_file_and_others_follow_it() -> None:
     assert ["", "New.", "New."] == [entry.config.description for entry in entries.values()]
     assert [0, 7, 7] == [entry.version for entry in entries.values()]
     assert file == laid_over(file, [])
+
+
+@pytest.mark.parametrize("experts", [[record("math"), record("math")], [record("math", fallback=["nobody"])]])
+def test_a_file_that_contradicts_itself_stops_the_start(experts: list[dict[str, Any]]) -> None:
+    with pytest.raises(ConfigError):
+        file_entries(GatewayConfig.model_validate({"experts": experts}))
 
 
 @pytest.mark.parametrize(

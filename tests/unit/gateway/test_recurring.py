@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import pytest
+
 from experts.errors import ConfigError
-from gateway.catalogue.recurring import Recurring
+from gateway.catalogue.recurring import Recurring, forever
 
 
 @asynccontextmanager
@@ -55,13 +57,14 @@ async def test_an_ask_during_a_run_is_one_more_and_who_waits_sees_it_done() -> N
     assert [0, 1] == runs
 
 
-async def test_a_failure_of_ours_is_one_run_and_the_next_ask_tries_again() -> None:
+@pytest.mark.parametrize("failure", [ConfigError("not this time"), ZeroDivisionError("a bug")])
+async def test_a_failure_is_one_run_and_the_next_ask_tries_again(failure: Exception) -> None:
     runs: list[int] = []
 
     async def work() -> None:
         runs.append(1)
         if len(runs) == 1:
-            raise ConfigError("not this time")
+            raise failure
 
     again = Recurring("test", work)
     async with running(again):
@@ -78,3 +81,23 @@ async def test_who_asked_for_nothing_waits_for_nothing() -> None:
         raise AssertionError
 
     assert await Recurring("test", work).caught_up(0.01)
+
+
+async def test_endless_work_that_ends_begins_again_and_ends_when_it_is_stopped() -> None:
+    runs: list[int] = []
+
+    async def work() -> None:
+        runs.append(1)
+        if len(runs) < 3:
+            raise ZeroDivisionError
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(forever("test", work, 0.0))
+    while len(runs) < 3:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert [1, 1, 1] == runs
+    assert not [each for each in asyncio.all_tasks() if each.get_name() == "test" and not each.cancelling()]
