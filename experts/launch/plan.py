@@ -80,6 +80,7 @@ def described_servers(
     for expert in experts:
         if (launch := expert.launch) is None:
             continue
+        _check_alone(expert.name, launch)
         spec = ServerSpec(
             name=expert.name,
             model=resolve_model(launch.model, root, expert.name),
@@ -92,6 +93,14 @@ def described_servers(
         spec = _with_riders(spec, riders.get(expert.name, ()), launch, (kept or {}).get(expert.name))
         found.append(Server(spec, launch, expert.context_window))
     return tuple(found)
+
+
+def _check_alone(expert: str, launch: LaunchConfig) -> None:
+    if launch.replicas > 1:
+        raise ConfigError(
+            f"'{expert}' asks for {launch.replicas} replicas, and one machine runs one: start with --launcher ray, "
+            "or take launch.replicas out"
+        )
 
 
 def resolve_model(reference: str, root: Path, expert: str) -> str:

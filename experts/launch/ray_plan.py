@@ -111,7 +111,8 @@ def _base(expert: ExpertConfig, adapter: AdapterConfig, by_name: Mapping[str, Ex
 
 def _bare(expert: ExpertConfig) -> dict[str, Any]:
     """Return what of an expert its server depends on; a new description is no new server."""
-    kept: dict[str, Any] = expert.model_dump(mode="json", include={"name", "backend", "model", "launch", "adapter"})
+    fields = {"name", "backend", "model", "launch", "adapter", "context_window"}
+    kept: dict[str, Any] = expert.model_dump(mode="json", include=fields)
     if expert.launch is not None:
         kept["launch"]["replicas"] = 1
     return kept
