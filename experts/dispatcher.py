@@ -138,6 +138,7 @@ class Dispatcher:
                 first_by = min(time.monotonic() + limits.first_token_timeout_seconds, deadline)
             record.in_flight += 1
             sent, first = time.monotonic(), None
+            facts.waited_seconds = sent - facts.started
             try:
                 backend = self._backends[expert.config.backend]
                 async with aclosing(backend.stream(expert, replica, call)) as chunks:

@@ -94,7 +94,7 @@ class CallFacts:
     """What happened while a call ran; filled in by the dispatcher as it happens.
 
     `expert` is who really answers: it differs from the call's when a fallback stepped in.
-    Times are seconds since the first attempt began.
+    Times are seconds since the first attempt began; `waited_seconds` is when the last one got a place.
     """
 
     expert: ExpertName
@@ -102,6 +102,7 @@ class CallFacts:
     replica: str | None = None
     failures: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    waited_seconds: float = 0.0
     first_token_seconds: float | None = None
     total_seconds: float | None = None
     usage: Usage | None = None

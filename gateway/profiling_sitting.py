@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aggregator.extraction import final_answer, normalise
 from experts.dispatcher import Dispatcher
@@ -27,6 +27,8 @@ READING = Reading(final_answer, normalise)
 MOST_FAILED = 0.1
 ATTEMPTS = 2
 PAUSE_SECONDS = 1.0
+PATIENCE_SECONDS = 3600.0
+"""Longest a question may take, waiting for those who are waited for included."""
 LONGEST_ANSWER_TOKENS = 2048
 MODES: Mapping[bool | None, Thinking] = {True: "on", False: "off", None: "auto"}
 
@@ -132,7 +134,8 @@ class Sitting:
             self._tally.failures["no mark from the judge"] += 1
             self._tally.last_error = f"'{self._spec.judge}' answered with something else than a mark."
             return None
-        seconds = answer.facts.total_seconds
+        facts = answer.facts
+        seconds = None if facts.total_seconds is None else facts.total_seconds - facts.waited_seconds
         return Marked(
             score=score,
             output_tokens=answer.usage.completion_tokens or None,
@@ -155,7 +158,7 @@ class Sitting:
         Raises:
             ExpertError: it failed.
         """
-        call = ExpertCall(call.expert, call.messages, call.parameters, priority=BATCH_PRIORITY)
+        call = replace(call, priority=BATCH_PRIORITY, deadline_seconds=PATIENCE_SECONDS)
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._dispatcher.open(call).read()

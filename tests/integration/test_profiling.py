@@ -108,6 +108,17 @@ async def test_the_skill_in_each_domain_is_found_within_its_interval(tmp_path: P
     assert {0} == {request["temperature"] for request in fake.requests}
 
 
+async def test_the_wait_for_a_place_is_not_the_experts_time(tmp_path: Path) -> None:
+    fake = FakeExpert(models=("slow",), reply=lambda body: "Answer: 1", first_token_delay=0.1)
+    limits = {"max_in_flight": 2, "first_token_timeout_seconds": 0.5}
+    async with serving(fake), gateway_over([expert_record("slow", fake, limits=limits)], settings=SETTINGS) as client:
+        client.headers.update(ADMIN)
+        job = await profiled(client, "slow", questions=questions(tmp_path, 10), concurrency=20)
+
+    assert {} == job["result"]["failed"]
+    assert 100 <= job["result"]["latency_ms"] < 400
+
+
 async def test_routing_changes_with_what_was_measured(tmp_path: Path) -> None:
     good = FakeExpert(models=("good",), reply=skilled("good", {"math": 0.95, "law": 0.95}))
     bad = FakeExpert(models=("bad",), reply=skilled("bad", {"math": 0.1, "law": 0.1}))
