@@ -7,7 +7,7 @@ the wire; what it stands for is filled in when the record is read. A stored reco
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from pydantic import ValidationError
@@ -38,7 +38,7 @@ class Entry:
     """
 
     config: ExpertConfig
-    written: Written
+    written: Written = field(repr=False)
     source: Source
     version: int = ABSENT
     drained: bool = False

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from typer.testing import CliRunner
 
 from experts.store import SqliteStore
@@ -309,6 +310,21 @@ async def test_servers_of_others_are_not_put_to_sleep() -> None:
         answers = [await client.post(f"/admin/experts/general/{verb}") for verb in ("wake", "sleep")]
 
     assert [(409, "expert_not_ours")] * 2 == [(each.status_code, each.json()["error"]["code"]) for each in answers]
+
+
+async def test_what_cannot_run_here_is_refused_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSILIUM_STATE_DIR", str(tmp_path))
+    monkeypatch.delenv("CONSILIUM_VLLM_PYTHON", raising=False)
+    general = FakeExpert()
+    async with serving(general), gateway([expert_record("general", general)]) as client:
+        record = {"name": "own", "backend": "vllm", "launch": {"model": "builtin:pocket/base"}}
+        refused = await client.post("/admin/experts", json=record)
+        changed = await client.patch("/admin/experts/general", json={"replicas": None, **record, "name": "general"})
+        listed = (await client.get("/admin/experts")).json()["data"]
+
+    assert [(400, "launch")] * 2 == [(each.status_code, each.json()["error"]["param"]) for each in (refused, changed)]
+    assert "no vLLM environment" in refused.json()["error"]["message"]
+    assert [("general", "file")] == [(each["name"], each["source"]) for each in listed]
 
 
 async def test_a_probe_says_what_is_wrong() -> None:
