@@ -38,6 +38,8 @@ class AdapterServer(Protocol):
 
     async def drop_adapter(self, expert: str, replica: Replica, number: int) -> None: ...
 
+    async def is_sleeping(self, expert: str, replica: Replica) -> bool: ...
+
 
 class Boarding:
     """Who is aboard one server. What it is given is borrowed.
@@ -48,6 +50,7 @@ class Boarding:
         backend: how it is asked.
         frees_slots: an unloaded adapter's slot has to be emptied (a server of ours on a CPU).
         shared: somebody else's server, where adapters that we did not load are left alone.
+        dozes: a server that may be in sleep mode, in which it has no memory for adapters.
     """
 
     def __init__(
@@ -58,10 +61,11 @@ class Boarding:
         *,
         frees_slots: bool = False,
         shared: bool = False,
+        dozes: bool = False,
     ) -> None:
         self.refused: dict[str, str] = {}
         (self._base, self._base_name), self._replica, self._backend = base, replica, backend
-        self._frees_slots, self._shared = frees_slots, shared
+        self._frees_slots, self._shared, self._dozes = frees_slots, shared, dozes
         self._wished: dict[str, Adapter] = {}
         self._places = 0
         self._loaded: dict[str, Adapter] | None = None
@@ -83,8 +87,8 @@ class Boarding:
         self._wished, self._places = fresh, places
 
     def forget(self) -> None:
-        """Take note that the server's run is over: a new one is asked what it holds."""
-        self._loaded, self._slots = None, {}
+        """Take note that the server's run is over: a new one is asked what it holds, and offered all anew."""
+        self._loaded, self._slots, self.refused = None, {}, {}
 
     def is_aboard(self, expert: str) -> bool:
         """Tell whether the server answers for this adapter, as it is wished, now."""
@@ -172,6 +176,8 @@ class Boarding:
         async with self._turn:
             if needed is not None and self.is_aboard(needed):
                 return True
+            if afresh:
+                self.refused = {}
             try:
                 self._loaded = await self._found() if afresh or self._loaded is None else self._loaded
                 return await self._move(self._loaded, needed)
@@ -180,7 +186,12 @@ class Boarding:
                 raise
 
     async def _move(self, loaded: Mapping[str, Adapter], needed: str | None) -> bool:
-        """Carry one change out; return whether `needed` was dealt with: False when every place is in use."""
+        """Carry one change out; return whether `needed` was dealt with: False when every place is in use.
+
+        Nothing is moved in a server's sleep; who needs an adapter holds the server awake.
+        """
+        if needed is None and self._dozes and await self._backend.is_sleeping(self._base, self._replica):
+            return True
         for name in [name for name, was in loaded.items() if was != self._wished.get(name, was)]:
             if name not in self._busy or name == needed:
                 await self._unload(name)

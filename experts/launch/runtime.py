@@ -224,8 +224,9 @@ class LocalRuntime:
         return takes_adapters and self._is_running_as(configs[running.name])
 
     def _boarding(self, fleet: Fleet, spec: ServerSpec) -> Boarding:
-        frees_slots = fleet.environment.kind == "cpu"
-        return Boarding((spec.name, spec.served_name), Replica(spec.base_url), self._backend, frees_slots=frees_slots)
+        on_cpu = fleet.environment.kind == "cpu"
+        names, replica = (spec.name, spec.served_name), Replica(spec.base_url)
+        return Boarding(names, replica, self._backend, frees_slots=on_cpu, dozes=spec.sleeps and not on_cpu)
 
     def _heard(self, progress: ServerProgress) -> None:
         """Pass a server's news on; one that became ready is given its adapters."""

@@ -115,6 +115,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer({})
         if route == "/collective_rpc":
             return self._answer({"results": [self._worker(body["method"], *body["args"])]})
+        if Handler.asleep:
+            return self._said(500, "CUDA error: an illegal memory access was encountered")
         if route == "/v1/load_lora_adapter":
             return self._said(*self.adapters.load(body["lora_name"], body["lora_path"]))
         if route == "/v1/unload_lora_adapter":

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -47,8 +47,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def runtime_in(root: Path, **options: Any) -> AsyncIterator[LocalRuntime]:
-    environment = fake_environment(root, "cpu")
+async def runtime_in(root: Path, kind: Literal["cpu", "gpu"] = "cpu", **options: Any) -> AsyncIterator[LocalRuntime]:
+    environment = fake_environment(root, kind)
     async with (
         make_client() as client,
         LocalRuntime(root, VllmBackend(client), find=lambda: environment, **options) as runtime,
@@ -307,3 +307,18 @@ async def test_servers_that_are_not_to_start_are_asleep(root: Path) -> None:
         await runtime.fleet.server("law").start()
         await ready(runtime, "law", "tax")
         assert await says(runtime, adapter("tax")) == "law with tax"
+
+
+async def test_a_server_in_sleep_mode_is_given_its_adapters_when_it_woke(root: Path) -> None:
+    base, tax = launched("law", max_adapters=2), adapter("tax")
+    async with runtime_in(root, "gpu", gpus=(), sleeps=True) as runtime, make_client() as client:
+        await runtime.settle([base])
+        await ready(runtime, "law")
+        backend, (at,) = VllmBackend(client), runtime.replicas(base)
+        await backend.sleep("law", at)
+        await runtime.settle([base, tax])
+        assert (runtime.state("law"), runtime.state("tax")) == ("ready", "starting")
+        await backend.wake("law", at)
+        async with runtime.holding("tax", time.monotonic() + 5):
+            assert await says(runtime, tax) == "law with tax"
+        assert runtime.state("tax") == "ready"

@@ -59,6 +59,10 @@ async def test_a_refusal_is_the_adapters_failure(tmp_path: Path) -> None:
         await runtime.settle([far(fake.url), adapter("tax")])
         assert runtime.state("tax") == "failed"
         assert runtime.failure("tax") == "vLLM does not take the adapter 'tax': No adapter found for /their/disk/tax"
+        assert fake.vllm is not None
+        fake.vllm.refusal = ""
+        await runtime.settle([far(fake.url), adapter("tax")])
+        assert (runtime.state("tax"), runtime.failure("tax")) == (None, "")
 
 
 async def test_a_server_that_forgot_is_told_again(tmp_path: Path) -> None:
