@@ -68,8 +68,10 @@ async def rollback(request: Request, services: ServicesDep, admin: AdminDep) -> 
 @api.post("/admin/router/reload")
 async def reload(services: ServicesDep, admin: AdminDep) -> dict[str, Any]:
     """Read the artifacts again and swap them in; requests under way go on with the former ones."""
-    pipeline = services.pipeline
-    pipeline.router = await pipeline.router.with_profiles(services.registry.profiles)
+    pipeline, profiles = services.pipeline, None
+    while profiles is not services.registry.profiles:
+        profiles = services.registry.profiles
+        pipeline.router = await pipeline.router.with_profiles(profiles)
     return await show(services, admin)
 
 

@@ -208,6 +208,24 @@ async def test_a_drained_expert_is_not_routed_to_and_named_gives_way_to_its_fall
     assert "ready" == resumed["state"]
 
 
+async def test_when_the_generalist_is_drained_others_answer_and_when_all_are_nobody_does() -> None:
+    general, math = FakeExpert(), FakeExpert()
+    async with serving(general, math):
+        records = [expert_record("general", general), expert_record("math", math, **MATH)]
+        async with gateway(records) as client:
+            before = await answered_by(client, "Tell me something.")
+            await client.post("/admin/experts/general/drain")
+            after = await answered_by(client, "Tell me something.")
+            council = await answered_by(client, "Tell me something.", "council")
+            await client.post("/admin/experts/math/drain")
+            nobody = await client.post("/v1/chat/completions", json=ask("Tell me something."))
+            health = await client.get("/health")
+
+    assert ("general", "math", "math") == (before, after, council)
+    assert (404, "no_eligible_expert") == (nobody.status_code, nobody.json()["error"]["code"])
+    assert (503, {"general": "drained", "math": "drained"}) == (health.status_code, health.json()["experts"])
+
+
 async def test_draining_and_resuming_leaves_no_record_behind() -> None:
     fake = FakeExpert()
     async with serving(fake), gateway([expert_record(name, fake) for name in ("general", "math")]) as client:
