@@ -70,6 +70,7 @@ bench-routing: $(DEV) ## Measure routing on tables of outcomes: DATA=folder (doc
 	$(BIN)/python -m tests.bench.routing --data $(or $(DATA),$(error DATA=folder with pools.json, models.csv and tables))
 
 bench-profiling: setup ## Measure how few questions profiles need, and what a sixth expert adds that comes while the gateway runs
+	$(BIN)/python -m tests.bench.few_questions
 	$(BIN)/python -m tests.bench.profiling
 	$(BIN)/python -m tests.bench.sixth_expert
 
@@ -81,6 +82,8 @@ bench-registry: $(DEV) ## Measure experts that come and go under traffic, two pr
 
 bench-residency: $(DEV) ## Simulate many experts on few GPUs: our residency policy beside two others
 	$(BIN)/python -m tests.bench.residency
+	$(BIN)/python -m tests.bench.residency --load-seconds 3
+	$(BIN)/python -m tests.bench.residency --skew 3 --per-minute 60 --service-seconds 10 --places 64
 
 bench-batch-priority: $(DEV) ## Measure what a batch costs those who wait for an answer
 	$(BIN)/python -m tests.bench.batch_priority

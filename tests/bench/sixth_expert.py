@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,6 @@ RECORD = {
         "Read the Roman numeral CXII.",
         "What does the Roman numeral CCIV stand for?",
     ],
-    "backend": "vllm",
     "context_window": 1024,
     "active_parameters_billions": 0.002,
     "fallback": ["base"],
@@ -115,11 +114,10 @@ class Bench:
         print(f"{name:12}", json.dumps({key: round(value, 3) for key, value in found.items()}), flush=True)
         return found
 
-    async def register(self, adapter: Path) -> float:
+    async def register(self, record: Mapping[str, Any]) -> float:
         """Register the expert with one call; return the seconds until it was ready."""
         begun = time.monotonic()
-        record = {**RECORD, "adapter": {"base": "base", "path": str(adapter)}}
-        answer = await self.client.post(f"{self.url}/admin/experts", json=record, headers=ADMIN, timeout=300)
+        answer = await self.client.post(f"{self.url}/admin/experts", json=dict(record), headers=ADMIN, timeout=300)
         assert answer.status_code == 201, answer.text
         await until_ready(self.client, self.url)
         return time.monotonic() - begun
@@ -138,11 +136,11 @@ class Bench:
         result: dict[str, Any] = job["result"]
         return result
 
-    async def run(self, adapter: Path) -> dict[str, Any]:
+    async def run(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return what every stage found."""
         await until_ready(self.client, self.url)
         found: dict[str, Any] = {"questions": len(self.paper), "before": await self.stage("before")}
-        found["ready_after_seconds"] = round(await self.register(adapter), 1)
+        found["ready_after_seconds"] = round(await self.register(record), 1)
         found["alone"] = await self.stage("alone", SIXTH, only=SIXTH)
         found["registered"] = await self.stage("registered")
         profile = await self.profile()
@@ -169,8 +167,9 @@ def broken(found: dict[str, Any]) -> list[str]:
 
 async def measured(url: str, per_domain: int, folder: Path, adapter: Path) -> dict[str, Any]:
     """Run the stages against a running gateway."""
+    record = {**RECORD, "backend": "vllm", "adapter": {"base": "base", "path": str(adapter)}}
     async with make_client() as client:
-        return await Bench(client, url, per_domain, folder).run(adapter)
+        return await Bench(client, url, per_domain, folder).run(record)
 
 
 def main() -> int:
