@@ -2,7 +2,7 @@
 
     python -m tests.bench.few_questions
 
-Six experts, five domains; each has a level of its own, is a little better or worse in each domain, and much better in one.
+Six experts, five domains; each has a level of its own, is a little better or worse in each domain, much better in one.
 """
 
 from __future__ import annotations

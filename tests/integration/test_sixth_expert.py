@@ -1,4 +1,4 @@
-"""A sixth specialist comes to the five pocket ones while the gateway runs: what routing by the real encoder makes of it.
+"""A sixth specialist comes to the five pocket ones while the gateway runs: what routing makes of it.
 
 The specialists are fakes that know all about their own domain and nothing else; `tests.bench.sixth_expert` is the same
 with real ones.
