@@ -67,6 +67,7 @@ class Boarding:
         (self._base, self._base_name), self._replica, self._backend = base, replica, backend
         self._frees_slots, self._shared, self._dozes = frees_slots, shared, dozes
         self._wished: dict[str, Adapter] = {}
+        self._new: list[str] = []
         self._places = 0
         self._loaded: dict[str, Adapter] | None = None
         self._slots: dict[str, int] = {}
@@ -84,6 +85,8 @@ class Boarding:
         fresh = {adapter.expert: adapter for adapter in adapters}
         same = {name for name, adapter in fresh.items() if self._wished.get(name) == adapter}
         self.refused = {name: why for name, why in self.refused.items() if name in same}
+        if self._loaded is not None:
+            self._new = [name for name in fresh if name not in self._wished]
         self._wished, self._places = fresh, places
 
     def forget(self) -> None:
@@ -105,6 +108,8 @@ class Boarding:
     async def settle(self, *, afresh: bool = False) -> None:
         """Load and unload what is wished, as far as places go. Refusals are kept in `refused`.
 
+        Who is new is loaded even if somebody idle has to make way, so that it is known whether the server takes it.
+
         Args:
             afresh: ask the server first what it holds, as if nothing were known.
 
@@ -112,6 +117,9 @@ class Boarding:
             ExpertError: the server could not be asked.
         """
         await self._moved(None, afresh)
+        newcomers, self._new = self._new, []
+        for name in newcomers if not self._dozes else ():
+            await self._moved(name)
 
     @asynccontextmanager
     async def holding(self, expert: str, deadline: float) -> AsyncIterator[None]:
@@ -169,8 +177,14 @@ class Boarding:
         """Take a turn; see `_move`. Begun, it is carried out even when nobody waits for it any more."""
         move = asyncio.create_task(self._in_turn(needed, afresh))
         self._moves.add(move)
-        move.add_done_callback(self._moves.discard)
+        move.add_done_callback(self._ended)
         return await asyncio.shield(move)
+
+    def _ended(self, move: asyncio.Task[bool]) -> None:
+        """Let a move go; whoever waited for it has its error."""
+        self._moves.discard(move)
+        if not move.cancelled():
+            move.exception()
 
     async def _in_turn(self, needed: str | None, afresh: bool) -> bool:
         async with self._turn:
@@ -202,6 +216,8 @@ class Boarding:
             await self._unload(name)
         for name in decided.load:
             await self._load(self._wished[name])
+        if needed in self.refused and decided.unload:  # who made way for nothing comes back
+            await self._move(self._loaded or {}, None)
         return not decided.full
 
     async def _found(self) -> dict[str, Adapter]:

@@ -181,6 +181,21 @@ async def test_the_least_recently_used_adapter_makes_way_and_comes_back_when_ask
                 assert runtime.state("tax") == runtime.state("tort") == "ready"
 
 
+async def test_who_is_new_is_tried_at_once_even_where_all_places_are_taken(root: Path) -> None:
+    base, odd = launched("law", max_adapters=1), adapter("odd")
+    write_adapter(root / "odd")
+    (root / "odd" / "adapter_config.json").write_text(json.dumps({"r": 8, "refused_with": "no such module"}))
+    async with runtime_in(root) as runtime:
+        await runtime.settle([base, adapter("tax")])
+        await ready(runtime, "law", "tax")
+        await runtime.settle([base, adapter("tax"), adapter("tort")])
+        assert await says(runtime, adapter("tort")) == "law with tort"
+        await runtime.settle([base, adapter("tax"), adapter("tort"), odd])
+        assert (runtime.state("odd"), runtime.state("tax"), runtime.state("tort")) == ("failed", "ready", "ready")
+        async with runtime.holding("tax", time.monotonic() + 5):
+            assert await says(runtime, adapter("tax")) == "law with tax"
+
+
 async def test_an_adapter_in_use_is_waited_for(root: Path) -> None:
     wish = [launched("law", max_adapters=1), adapter("tax"), adapter("tort")]
     async with runtime_in(root) as runtime:
