@@ -50,7 +50,7 @@ def pocket_questions(per_domain: int = POCKET_PER_DOMAIN) -> list[Question]:
         QuestionError: there are not so many.
     """
     if per_domain > POCKET_MOST:
-        raise QuestionError(f"There are at most {POCKET_MOST} built-in questions a domain, {per_domain} were asked for.")
+        raise QuestionError(f"There are at most {POCKET_MOST} built-in questions a domain, not {per_domain}.")
     try:
         drawn = [generate(domain, "heldout", per_domain, POCKET_SEED) for domain in DOMAINS]
     except ValueError as error:
