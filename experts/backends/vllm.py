@@ -7,7 +7,7 @@ Adapters are loaded and unloaded on a server started with VLLM_ALLOW_RUNTIME_LOR
 
 from __future__ import annotations
 
-import ast
+import re
 from typing import Any
 
 import httpx
@@ -74,7 +74,7 @@ class VllmBackend(OpenAIBackend):
     async def adapter_ids(self, expert: str, replica: Replica) -> set[int]:
         """Return the numbers of the adapters whose weights the server holds, served by a name or not."""
         results = await self._ask_workers(expert, replica, "list_loras")
-        return set(ast.literal_eval(results[0])) if results[0] != "set()" else set()
+        return {int(number) for number in re.findall(r"\d+", results[0])}  # a list, or a set as Python writes it
 
     async def drop_adapter(self, expert: str, replica: Replica, number: int) -> None:
         """Free the slot of an adapter. vLLM's unloading forgets the name only, and keeps the weights."""

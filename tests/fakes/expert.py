@@ -79,7 +79,7 @@ class FakeVllm:
     async def _worker(self, request: Request) -> Response:
         body = await request.json()
         if body["method"] == "list_loras":
-            return JSONResponse({"results": [str(self.held)]})
+            return JSONResponse({"results": [sorted(self.held)]})
         self.held -= set(body["args"])
         return JSONResponse({"results": ["True"]})
 
