@@ -21,6 +21,7 @@ from tests.fakes.expert import FakeExpert, serving
 
 hypothesis_settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 hypothesis_settings.load_profile("patient")
+os.environ.pop("CONSILIUM_REDIS_URL", None)
 os.environ.setdefault("CONSILIUM_STORE", ":memory:")  # what tests teach is not for this machine's gateway
 
 
