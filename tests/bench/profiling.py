@@ -1,9 +1,10 @@
 """How few questions do profiles need? The pocket experts ranked by 5, 10 and 20 questions a domain, many draws each.
 
-    python -m tests.bench.profiling [--per-domain 60] [--json FILE]
+    python -m tests.bench.profiling [--shipped | --per-domain 60] [--json FILE]
 
 Starts `consilium serve --config builtin:pocket`, puts the built-in questions to the base and every specialist once, and
-draws from the answers: what routing would believe after so few questions, against all of them.
+draws from the answers: what routing would believe after so few questions, against all of them. With `--shipped` it
+draws from how many of 250 questions each got right when the shipped figures were made, and starts nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.backends import make_client
-from experts.pocket import DOMAINS, generate
+from experts.pocket import DOMAINS, generate, weights_folder
 from experts.profile import Skill, SkillProfile
 from experts.profiling import Outcome, findings, measured_body
 from experts.profiling.reading import POCKET_SEED
@@ -50,6 +51,27 @@ async def marked(url: str, per_domain: int) -> Marks:
             found[expert] = {d: [mark.right for mark in marks if mark.question.domain == d] for d in DOMAINS}
             print(expert, json.dumps(exam.by_domain(marks)), flush=True)
     return found
+
+
+def shipped() -> Marks:
+    """Return marks as the shipped figures have them; which questions were right is not in them, and not needed."""
+    figures = json.loads((weights_folder() / "figures.json").read_text())
+    count = figures["questions_per_domain"]
+    found = {}
+    for expert in EXPERTS:
+        right = {domain: round(figures["accuracy"][expert][domain] * count) for domain in DOMAINS}
+        found[expert] = {domain: [place < number for place in range(count)] for domain, number in right.items()}
+    return found
+
+
+def asked(per_domain: int) -> Marks:
+    """Return marks of questions put to the experts now, through a gateway of our own."""
+    with tempfile.TemporaryDirectory() as folder:
+        log, port = Path(folder) / "gateway.log", free_port()
+        with started("gateway", "serve", "-c", "builtin:pocket", "--port", str(port), log=log) as process:
+            url = f"http://127.0.0.1:{port}"
+            wait_for(f"{url}/health/liveness", process, log)
+            return asyncio.run(marked(url, per_domain))
 
 
 def believed(marks: Marks, count: int, lot: np.random.Generator) -> NDArray[np.float64]:
@@ -86,13 +108,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--per-domain", type=int, default=60)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--shipped", action="store_true", help="draw from the shipped figures, ask nobody")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        log, port = Path(folder) / "gateway.log", free_port()
-        with started("gateway", "serve", "-c", "builtin:pocket", "--port", str(port), log=log) as process:
-            url = f"http://127.0.0.1:{port}"
-            wait_for(f"{url}/health/liveness", process, log)
-            marks = asyncio.run(marked(url, options.per_domain))
+    marks = shipped() if options.shipped else asked(options.per_domain)
     found: dict[str, Any] = {str(count): ranking(marks, count) for count in FEW}
     for count, row in found.items():
         print(f"{count:>3} questions a domain:", json.dumps({key: round(value, 3) for key, value in row.items()}))
