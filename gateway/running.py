@@ -41,9 +41,9 @@ async def open_runtime(
         moved: called when an expert of ours answers elsewhere than before.
     """
     if settings.launcher == "ray":
-        cluster = RayRuntime(root, settings.ray_address, moved=moved, progress=progress or (lambda _: None))
-        stack.push_async_callback(cluster.aclose)
-        return cluster, ALWAYS_RESIDENT
+        told = progress or (lambda _: None)
+        cluster = RayRuntime(root, settings.ray_address, backend, moved=moved, progress=told)
+        return await stack.enter_async_context(cluster), ALWAYS_RESIDENT
     return await kept_runtime(config, first, root, backend, stack, progress)
 
 

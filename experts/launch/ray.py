@@ -25,6 +25,7 @@ from typing import Any, Self
 
 from experts.config import ExpertConfig
 from experts.errors import ConfigError, LaunchError
+from experts.launch.boarding import AdapterServer
 from experts.launch.process import ServerProgress, ServerState
 from experts.launch.ray_plan import (
     ClusterServer,
@@ -35,6 +36,7 @@ from experts.launch.ray_plan import (
     state_in,
 )
 from experts.launch.ray_server import WITH_VLLM
+from experts.launch.remote_adapters import RemoteAdapters
 from experts.launch.state import log_path
 from experts.registry import Replica, static_replicas
 
@@ -56,6 +58,7 @@ class RayRuntime:
     Args:
         root: the folder that relative model and adapter folders count from, on every node.
         address: `auto`, `host:port` of the cluster's head, or `ray://host:port`.
+        backend: how vLLM servers that somebody else runs are asked to load adapters; borrowed.
         moved: told whenever some expert answers elsewhere than before, on the event loop; must return at once.
         progress: told of every change of a server's state; the same.
         commands: `module:function` that makes a node's command; another one than vLLM's is for tests.
@@ -66,6 +69,7 @@ class RayRuntime:
         self,
         root: Path,
         address: str,
+        backend: AdapterServer,
         *,
         moved: Callable[[], None] = lambda: None,
         progress: Callable[[ServerProgress], None] = lambda _: None,
@@ -75,6 +79,7 @@ class RayRuntime:
         self.moved = moved
         self._root, self._address, self._tell = root, address, progress
         self._commands, self._lease_seconds = commands, lease_seconds
+        self._remote = RemoteAdapters(root, backend)
         self._servers: dict[str, ClusterServer] = {}
         self._reports: dict[str, Report] = {}
         self._heard = asyncio.Event()
@@ -98,20 +103,21 @@ class RayRuntime:
             await self._connect()
         elif servers != before:
             await self._wish()
+        await self._remote.settle(experts)
 
     def replicas(self, config: ExpertConfig) -> tuple[Replica, ...]:
         """Return where an expert answers now: its servers that are ready."""
         reports = self._reports_of(config.name)
-        return replicas_in(reports) if reports else static_replicas(config)
+        return replicas_in(reports) if reports else self._remote.replicas(config.name) or static_replicas(config)
 
     def state(self, expert: str) -> str | None:
         """Return what the servers of an expert of ours are doing; see `Runtime.state`."""
         reports = self._reports_of(expert)
-        return state_in(reports) if reports else None
+        return state_in(reports) if reports else self._remote.state(expert)
 
     def failure(self, expert: str) -> str:
         """Return why an expert of ours does not answer; see `Runtime.failure`."""
-        return failure_in(self._reports_of(expert))
+        return failure_in(self._reports_of(expert)) or self._remote.failure(expert)
 
     def _reports_of(self, expert: str) -> list[Report]:
         return [self._reports[server.name] for server in self._servers.values() if expert in server.experts]
@@ -215,6 +221,7 @@ class RayRuntime:
 
     async def aclose(self) -> None:
         """Release every server: those that no other gateway holds end."""
+        await self._remote.aclose()
         if self._running is None:
             return
         self._leaving = True

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experts.config import AdapterConfig, ExpertConfig
-from experts.errors import ConfigError
+from experts.config import ExpertConfig
+from experts.launch.plan import base_of
 from experts.registry import Replica
 
 
@@ -95,18 +95,9 @@ def _riders(experts: Sequence[ExpertConfig]) -> dict[str, list[ExpertConfig]]:
     by_name = {expert.name: expert for expert in experts}
     riders: dict[str, list[ExpertConfig]] = {}
     for expert in experts:
-        if expert.adapter is not None and _base(expert, expert.adapter, by_name).launch is not None:
+        if expert.adapter is not None and base_of(expert, expert.adapter, by_name).launch is not None:
             riders.setdefault(expert.adapter.base, []).append(expert)
     return riders
-
-
-def _base(expert: ExpertConfig, adapter: AdapterConfig, by_name: Mapping[str, ExpertConfig]) -> ExpertConfig:
-    base = by_name.get(adapter.base)
-    if base is None:
-        raise ConfigError(f"'{expert.name}' is an adapter on '{adapter.base}', which is not an expert here")
-    if base.adapter is not None:
-        raise ConfigError(f"'{expert.name}' is an adapter on '{base.name}', which is an adapter itself")
-    return base
 
 
 def _bare(expert: ExpertConfig) -> dict[str, Any]:

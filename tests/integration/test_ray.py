@@ -26,6 +26,8 @@ from tests.processes import free_port
 from tests.ray_cluster import RayCluster, ray_cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+NOT_ASKED: Any = None
+"""Instead of a backend, where no adapter is on anybody else's server."""
 STAND_IN = "tests.fakes.ray_server:stand_in"
 FIRST_START_SECONDS = 90
 
@@ -66,7 +68,7 @@ async def listens(url: str) -> bool:
 
 @asynccontextmanager
 async def runtime_on(cluster: RayCluster, **more: Any) -> AsyncIterator[RayRuntime]:
-    async with RayRuntime(Path(), cluster.address, commands=STAND_IN, **more) as runtime:
+    async with RayRuntime(Path(), cluster.address, NOT_ASKED, commands=STAND_IN, **more) as runtime:
         yield runtime
 
 
@@ -123,7 +125,7 @@ async def test_what_cannot_run_says_why(cluster: RayCluster) -> None:
         assert "waits for a node: 8 GPU" in runtime.failure("big")
         assert () == runtime.replicas(big)
 
-    nowhere = RayRuntime(Path(), f"127.0.0.1:{free_port()}")
+    nowhere = RayRuntime(Path(), f"127.0.0.1:{free_port()}", NOT_ASKED)
     with pytest.raises(LaunchError, match="There is no Ray cluster at 127"):
         await nowhere.settle([big])
     await nowhere.aclose()

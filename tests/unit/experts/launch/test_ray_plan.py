@@ -17,6 +17,8 @@ from experts.launch.ray_plan import Report, cluster_servers, failure_in, replica
 from experts.registry import Replica
 
 ROOT = Path(__file__).parents[4]
+NOT_ASKED: Any = None
+"""Instead of a backend, where no adapter is on anybody else's server."""
 
 
 def launched(name: str, *, description: str = "", **launch: Any) -> ExpertConfig:
@@ -101,7 +103,7 @@ def test_an_expert_is_as_well_as_the_best_of_its_servers(reports: list[Report], 
 
 async def test_a_driver_that_knows_nothing_yet_changes_nothing() -> None:
     moves: list[int] = []
-    runtime = RayRuntime(Path(), "auto", moved=lambda: moves.append(1))
+    runtime = RayRuntime(Path(), "auto", NOT_ASKED, moved=lambda: moves.append(1))
     server = cluster_servers([launched("base")], Path())[0]
     runtime._servers, runtime._reports = {server.name: server}, {server.name: Report("starting")}
 
@@ -114,7 +116,7 @@ async def test_a_driver_that_knows_nothing_yet_changes_nothing() -> None:
 
 async def test_without_experts_of_its_own_it_starts_nothing() -> None:
     elsewhere = ExpertConfig.model_validate({"name": "far", "replicas": [{"base_url": "http://far:1/v1"}]})
-    async with RayRuntime(Path(), "auto") as runtime:
+    async with RayRuntime(Path(), "auto", NOT_ASKED) as runtime:
         await runtime.settle([elsewhere])
 
         assert (None, "") == (runtime.state("far"), runtime.failure("far"))
