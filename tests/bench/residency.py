@@ -1,6 +1,6 @@
 """Many experts on few GPUs: our residency policy beside swapping in order and beside least recently used, simulated.
 
-    python -m tests.bench.residency [--experts 16] [--hours 4] [--measured FILE | --load-seconds 30 ...]
+    python -m tests.bench.residency [--experts 16] [--hours 8] [--measured FILE | --load-seconds 30 ...]
 
 Requests come at random (Poisson), some experts are asked for often and most seldom (Zipf); each GPU holds one expert.
 Times are given: measured ones from a FILE that `tests.bench.batching --json` wrote, or by hand. Nothing runs but the
@@ -121,8 +121,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experts", type=int, default=16)
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--per-minute", type=float, default=20, help="requests")
-    parser.add_argument("--hours", type=float, default=4)
+    parser.add_argument("--per-minute", type=float, default=10, help="requests")
+    parser.add_argument("--hours", type=float, default=8)
     parser.add_argument("--skew", type=float, default=1.0, help="exponent of Zipf's law")
     parser.add_argument("--load-seconds", type=float, default=30)
     parser.add_argument("--sleep-seconds", type=float, default=1)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 
 from experts.residency.policy import Orders
 from experts.residency.standing import Phase
@@ -61,7 +63,7 @@ class FirstCome:
 
     def _decide(self, now: float) -> Orders:
         orders = Orders()
-        for request, server in list(self.line.items()):
+        for request, server in list(self.line.items()) if self.overtaking else self._from_the_front():
             if self.phases[server] is Phase.RESIDENT:
                 del self.line[request]
                 self.in_flight[server] += 1
@@ -69,13 +71,17 @@ class FirstCome:
                 orders += Orders(begin=(request,))
             elif not self.overtaking:
                 break
-        turns = list(dict.fromkeys(self.line.values()))
-        asleep = [each for each in (turns if self.overtaking else turns[:1]) if self.phases[each] is Phase.ASLEEP]
+        turns = dict.fromkeys(self.line.values() if self.overtaking else islice(self.line.values(), 1))
+        asleep = [each for each in turns if self.phases[each] is Phase.ASLEEP]
         coming = sum(phase is Phase.SLEEPING for phase in self.phases.values())
         for place, server in enumerate(asleep):
             if place >= coming or self._held() < self.places:
                 orders += self._make_way(server)
         return orders
+
+    def _from_the_front(self) -> Iterator[tuple[int, str]]:
+        while self.line:
+            yield next(iter(self.line.items()))
 
     def _held(self) -> int:
         return sum(phase is not Phase.ASLEEP for phase in self.phases.values())
