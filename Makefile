@@ -83,7 +83,7 @@ bench-registry: $(DEV) ## Measure experts that come and go under traffic, two pr
 bench-residency: $(DEV) ## Simulate many experts on few GPUs: our residency policy beside two others
 	$(BIN)/python -m tests.bench.residency
 	$(BIN)/python -m tests.bench.residency --load-seconds 3
-	$(BIN)/python -m tests.bench.residency --hours 4 --skew 3 --per-minute 60 --service-seconds 10 --places 64
+	$(BIN)/python -m tests.bench.residency --gpus 1 --hours 4 --skew 3 --per-minute 60 --service-seconds 10 --places 64
 
 bench-batch-priority: $(DEV) ## Measure what a batch costs those who wait for an answer
 	$(BIN)/python -m tests.bench.batch_priority

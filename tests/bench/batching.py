@@ -79,9 +79,9 @@ def served(models: list[str]) -> Iterator[Served]:
         arguments = ("gateway", "serve", "-c", str(folder / "c.yaml"), "--port", str(port))
         with started(*arguments, log=log, **own) as process, httpx.Client(base_url=url, timeout=900) as client:
             wait_for(f"{url}/health/liveness", process, log, seconds=120)
-            while client.get(f"/v1/models/{models[0]}").json()["state"] != "ready":
-                assert process.poll() is None, log.read_text()[-3000:]
+            while (state := client.get(f"/v1/models/{models[0]}").json()["state"]) == "waking":
                 time.sleep(0.5)
+            assert state == "ready", log.read_text()[-3000:]
             yield Served(client, log)
 
 
