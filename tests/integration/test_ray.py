@@ -115,6 +115,37 @@ async def test_when_ray_is_lost_servers_answer_where_they_were_and_are_taken_up_
         assert await listens(before[0])
 
 
+async def killed(runtime: RayRuntime) -> None:
+    """End a gateway's part as a kill of the gateway would: without a word to the cluster."""
+    running = runtime._running
+    assert running is not None
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_servers_outlive_a_gateway_that_was_killed_for_their_lease(cluster: RayCluster) -> None:
+    kept, lost = config("kept"), config("lost")
+    long, short = (
+        RayRuntime(Path(), cluster.address, NOT_ASKED, commands=STAND_IN, lease_seconds=s) for s in (300, 20)
+    )
+    await asyncio.gather(long.settle([kept]), short.settle([lost]))
+    await until(lambda: long.state("kept") == short.state("lost") == "ready")
+    warm, ends = urls(long, kept), urls(short, lost)
+    await asyncio.gather(killed(long), killed(short))
+    assert await listens(warm[0])
+
+    async with runtime_on(cluster) as again:
+        await again.settle([kept])
+        await until(lambda: again.state("kept") == "ready")
+        found = urls(again, kept)
+        gone_by = time.monotonic() + 60
+        while await listens(ends[0]) and time.monotonic() < gone_by:
+            await asyncio.sleep(0.2)
+
+    assert warm == found
+    assert not await listens(ends[0])
+
+
 async def test_what_cannot_run_says_why(cluster: RayCluster) -> None:
     big = config("big", gpus=8)
     async with runtime_on(cluster) as runtime:
