@@ -221,7 +221,7 @@ def _domains_left_out(train: Encoded, domains: Sequence[Domain]) -> list[tuple[B
     most = 2 * train.labels.count(OUT_OF_SCOPE) // (5 * FOLDS)
     found = []
     for gone in (set(domains[fold::FOLDS]) for fold in range(FOLDS)):
-        if not most or len(domains) - len(gone) < 2:
+        if not most or not gone or len(domains) - len(gone) < 2:
             continue
         rest = train.where(label not in gone for label in train.labels)
         places = [place for place, label in enumerate(train.labels) if label in gone]
