@@ -2,8 +2,8 @@
 
 Who waits is served by priority, first come first served within one. Background calls (batch work, see
 `ExpertCall.background`) take a place only when no other call waits, and leave a share of the places free for those
-that come next, but for one call at a time, so that a busy expert's batches still get on; whoever sends them bounds how many wait. A place is handed over in the moment it comes free: nobody
-overtakes, and no wake-up is lost.
+that come next, but for one call at a time, so that a busy expert's batches still get on; whoever sends them bounds how
+many wait. A place is handed over in the moment it comes free: nobody overtakes, and no wake-up is lost.
 """
 
 from __future__ import annotations
