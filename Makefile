@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-ray test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling docs clean
+.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,11 +36,11 @@ demo: vllm ## Start real experts and the gateway, show routed, fused and marked 
 serve: vllm ## Run the gateway with the pocket experts on 127.0.0.1:8400
 	$(BIN)/consilium serve --config builtin:pocket
 
-test: setup ## Run the tests, real vLLM included; those on a Ray cluster: make test-ray
-	$(BIN)/python -m pytest -m "not ray"
+test: setup ## Run the tests, real vLLM and Redis included
+	$(BIN)/python -m pytest -m "not long"
 
-test-ray: $(DEV) ## Run the tests that start a local Ray cluster: several minutes
-	$(BIN)/python -m pytest -m ray
+test-long: setup ## Run the tests of a minute and more each: adapters and profiling on real vLLM, a local Ray cluster
+	$(BIN)/python -m pytest -m long
 
 test-unit: $(DEV) ## Run the fast tests only
 	$(BIN)/python -m pytest tests/unit tests/contracts -m "not slow"

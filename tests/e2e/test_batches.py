@@ -168,11 +168,18 @@ def test_an_input_that_is_none_is_one_sentence_and_leaves_nothing(world: World, 
     assert ["in.jsonl"] == [path.name for path in tmp_path.iterdir()]
 
 
+def hears_interrupts() -> None:
+    """Undo what a shell does to what it runs in the background, these tests perhaps: it ignores interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupted_it_goes_on_where_it_was(world: World, tmp_path: Path) -> None:
     source = written(tmp_path / "in.jsonl", [{"prompt": f"q {i}", "model": "math"} for i in range(4000)])
     out, journal = tmp_path / "out", tmp_path / "out.unfinished" / "journal"
     command = [sys.executable, "-m", "gateway", "batch", "run", str(source), str(out), "--config", str(world.config)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, env=dict(os.environ), text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, env=dict(os.environ), text=True, preexec_fn=hears_interrupts
+    )
     while not journal.exists() or journal.read_bytes().count(b'"done"') < 200:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)

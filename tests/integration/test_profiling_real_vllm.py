@@ -11,7 +11,7 @@ import pytest
 
 from tests.processes import free_port, started, wait_for
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 PER_DOMAIN = 20
 

@@ -25,7 +25,7 @@ from tests.conftest import gateway_over
 from tests.processes import free_port
 from tests.ray_cluster import RayCluster, ray_cluster
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
 NOT_ASKED: Any = None
 """Instead of a backend, where no adapter is on anybody else's server."""
 STAND_IN = "tests.fakes.ray_server:stand_in"

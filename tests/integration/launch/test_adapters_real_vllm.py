@@ -28,6 +28,7 @@ QUESTIONS = (
 
 pytestmark = [
     pytest.mark.vllm,
+    pytest.mark.long,
     pytest.mark.slow,
     pytest.mark.timeout(2 * START_SECONDS + 60),
     pytest.mark.skipif(ENVIRONMENT is None, reason="no vLLM here: create_environment makes one"),
