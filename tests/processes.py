@@ -48,6 +48,11 @@ def free_port() -> int:
         return port
 
 
+def hears_interrupts() -> None:
+    """Undo what a shell does to what it runs in the background, these tests perhaps: it ignores interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def started(*arguments: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start a Python module in a session of its own; it is stopped, then killed, when left."""

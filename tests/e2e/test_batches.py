@@ -16,7 +16,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.processes import ROOT, consilium, free_port, started, wait_for
+from tests.processes import ROOT, consilium, free_port, hears_interrupts, started, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -166,11 +166,6 @@ def test_an_input_that_is_none_is_one_sentence_and_leaves_nothing(world: World, 
     assert 2 == done.code
     assert "in.jsonl:2: has neither messages nor prompt nor body" in done.err
     assert ["in.jsonl"] == [path.name for path in tmp_path.iterdir()]
-
-
-def hears_interrupts() -> None:
-    """Undo what a shell does to what it runs in the background, these tests perhaps: it ignores interrupts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_interrupted_it_goes_on_where_it_was(world: World, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from gateway.settings import Settings
 from tests.conftest import expert_record, gateway_over
 from tests.fakes.expert import FakeExpert, serving
+from tests.processes import hears_interrupts
 
 ADMIN = {"authorization": "Bearer admin"}
 SETTINGS = Settings(admin_key=SecretStr("admin"), keep_alive_seconds=0.5)
@@ -44,7 +45,13 @@ def command(client: httpx.AsyncClient, folder: Path, *arguments: str) -> subproc
     }
     line = [sys.executable, "-m", "gateway", "experts", "profile", "a", *arguments]
     return subprocess.Popen(
-        line, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        line,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hears_interrupts,
     )
 
 
