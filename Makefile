@@ -39,7 +39,7 @@ serve: vllm ## Run the gateway with the pocket experts on 127.0.0.1:8400
 test: setup ## Run the tests, real vLLM and Redis included
 	$(BIN)/python -m pytest -m "not long"
 
-test-long: setup ## Run the tests of a minute and more each: adapters and profiling on real vLLM, a local Ray cluster
+test-long: setup ## Run the longest tests: adapters, residency and profiling on real vLLM, a local Ray cluster
 	$(BIN)/python -m pytest -m long
 
 test-unit: $(DEV) ## Run the fast tests only

@@ -16,7 +16,7 @@ import pytest
 
 from tests.processes import free_port, started, wait_for
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 QUESTIONS = {
     "math": [("What is 417 plus 268?", "Answer: 685"), ("Calculate 933 - 586.", "Answer: 347")],
