@@ -45,7 +45,7 @@ class Panel:
 
     def conversation(self) -> Conversation:
         """Return the fuser's prompt: the fusion instructions, then the conversation as it was."""
-        candidates = [(opinion.expert, opinion.weight, opinion.answer) for opinion in self.opinions]
+        candidates = [(opinion.expert, (), opinion.weight, opinion.answer) for opinion in self.opinions]
         system = {"role": "system", "content": fusion_instructions(candidates)}
         return [system, {"role": "user", "content": self.question.prompt}]
 

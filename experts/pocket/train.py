@@ -141,7 +141,7 @@ def train_stage(workshop: Workshop, stage: str) -> None:
 
 
 def _fusion_words() -> list[str]:
-    candidates = [(name, 0.5, "text") for name in ("base", *DOMAINS)]
+    candidates = [(name, (), 0.5, "text") for name in ("base", *DOMAINS)]
     return [fusion_instructions(candidates)] * 10
 
 
