@@ -1,18 +1,87 @@
-"""The `fusion:` section."""
+"""The `fusion:` section: limits that hold for every strategy, and a part for each strategy that has settings."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from aggregator.types import FusionLimits
 from experts.config import Strict
+
+
+class CascadeOptions(Strict):
+    """`cascade`: how an answer is checked before a stronger expert is asked."""
+
+
+class SelfOptions(Strict):
+    """`self`: samples of one expert. `temperature` is used unless the client set one."""
+
+    samples: int = Field(default=3, ge=2, le=16)
+    temperature: float = Field(default=0.7, gt=0, le=2)
+
+
+class SynthesizeOptions(Strict):
+    """`synthesize`: `layers` above 1 let every expert rewrite its answer after reading all, before the fuser does."""
+
+    layers: int = Field(default=1, ge=1, le=4)
+
+
+class RankOptions(Strict):
+    """`rank`: up to `pairs_up_to` candidates every pair is compared, in both orders; more are listed together."""
+
+    pairs_up_to: int = Field(default=4, ge=2, le=8)
+
+
+class RefineOptions(Strict):
+    """`refine`: how often the primary revises its answer."""
+
+    rounds: int = Field(default=1, ge=1, le=4)
+
+
+class KnowledgeOptions(Strict):
+    """`knowledge`: what background texts may be like to be shown to the one who answers.
+
+    `max_words` bounds each text, `min_relevance` (0..1) how much it must speak of the question.
+    """
+
+    max_words: int = Field(default=120, ge=10, le=2000)
+    min_relevance: float = Field(default=0.1, ge=0, le=1)
+
+
+class RoleConfig(Strict):
+    """One seat of a panel: `instructions` tell the expert what to look at; `expert` None seats the next candidate."""
+
+    name: str
+    instructions: str
+    expert: str | None = None
+
+
+class PanelOptions(Strict):
+    """`panel`: fixed roles; without any, each candidate speaks for its own domains."""
+
+    roles: tuple[RoleConfig, ...] = ()
+
+
+class DecomposeOptions(Strict):
+    """`decompose`: bounds of the plan. `planner` is the expert that splits questions; None means the fuser."""
+
+    planner: str | None = None
+    max_steps: int = Field(default=4, ge=1, le=16)
+    max_depth: int = Field(default=1, ge=1, le=3)
+
+
+class AutoOptions(Strict):
+    """`auto`: which strategy for questions with an answer that can be compared, and which for all others."""
+
+    closed: str = "vote"
+    open: str = "single"
 
 
 class FusionConfig(Strict):
     """How several answers become one.
 
     `strategy` is used for `council` and wherever a request asks for several experts without naming one.
-    `fuser` is the expert that writes fused answers; None means the default expert.
+    `fuser` is the expert that writes fused answers; None means the default expert. `max_calls` and `max_cost_usd`
+    bound what one request may ask of experts, whatever the strategy. `run_code` compares code by what it returns:
+    it runs what models wrote, in a subprocess with limits, which is no isolation.
     """
 
     strategy: str = "synthesize"
@@ -20,7 +89,15 @@ class FusionConfig(Strict):
     quorum: int = Field(default=1, ge=1)
     deadline_seconds: float = Field(default=60, gt=0)
     max_experts: int = Field(default=3, ge=1, le=16)
-
-    def limits(self) -> FusionLimits:
-        """Return quorum and deadline as the strategies take them."""
-        return FusionLimits(self.quorum, self.deadline_seconds)
+    max_calls: int = Field(default=16, ge=1, le=256)
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    run_code: bool = False
+    auto: AutoOptions = AutoOptions()
+    cascade: CascadeOptions = CascadeOptions()
+    decompose: DecomposeOptions = DecomposeOptions()
+    knowledge: KnowledgeOptions = KnowledgeOptions()
+    panel: PanelOptions = PanelOptions()
+    rank: RankOptions = RankOptions()
+    refine: RefineOptions = RefineOptions()
+    sampling: SelfOptions = SelfOptions()
+    synthesize: SynthesizeOptions = SynthesizeOptions()

@@ -87,7 +87,7 @@ def _knowing(earlier: Sequence[Answer | Failure], later: Sequence[Candidate], qu
 
 async def _read(candidate: Candidate) -> Answer | Failure:
     try:
-        return Answer(await candidate.stream.read(), candidate.weight)
+        return Answer(await candidate.stream.read(), candidate.weight, candidate.quality, candidate.domains)
     except ExpertError as error:
         return Failure(candidate.expert, candidate.weight, str(error), error)
 

@@ -2,6 +2,7 @@
 
 Candidate    an expert's answer on its way, with the router's weight
 Failure      an expert that did not answer, and why
+Chosen       an expert the router would ask for a question that comes up while fusing
 FusionTask   all a strategy may know: candidates, the conversation, whom to ask for writing
 FusionReport what happened, filled in while it happens
 FusedStream  the one answer being written      FusedAnswer  the same, whole
@@ -9,13 +10,15 @@ FusedStream  the one answer being written      FusedAnswer  the same, whole
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+from aggregator.config import FusionConfig
 from experts.types import (
     AnswerChunk,
     CallFacts,
+    Domain,
     ExpertAnswer,
     ExpertCall,
     ExpertName,
@@ -28,10 +31,19 @@ from experts.types import (
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One expert's answer on its way. Weights are the router's; they need not sum to 1 here."""
+    """One expert's answer on its way.
+
+    Args:
+        stream: the answer; nothing is sent before it is read.
+        weight: the router's; they need not sum to 1 here.
+        quality: probability (0..1) that this expert answers this query rightly, where the router knows one.
+        domains: what the expert is for, best first; shown to a fuser.
+    """
 
     stream: ExpertStream
     weight: float
+    quality: float | None = None
+    domains: tuple[Domain, ...] = ()
 
     @property
     def expert(self) -> ExpertName:
@@ -50,10 +62,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A candidate that was read to its end."""
+    """A candidate that was read to its end; `weight`, `quality` and `domains` are the candidate's."""
 
     answer: ExpertAnswer
     weight: float
+    quality: float | None = None
+    domains: tuple[Domain, ...] = ()
 
     @property
     def expert(self) -> ExpertName:
@@ -73,6 +87,20 @@ class FusionLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """An expert that the router would ask; fields as a `Candidate`'s."""
+
+    expert: ExpertName
+    weight: float = 1.0
+    quality: float | None = None
+    domains: tuple[Domain, ...] = ()
+
+
+Route: TypeAlias = Callable[[tuple[Message, ...]], Awaitable[tuple[Chosen, ...]]]
+"""Whom to ask a question that came up while fusing, best first, under the request's own constraints; never empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class FusionTask:
     """One fusion.
 
@@ -81,10 +109,13 @@ class FusionTask:
         messages: the conversation as the experts saw it.
         parameters: the client's own parameters, for the fuser's call.
         fuser: who writes in strategies that need a writer; None means the primary.
-        ask: opens a call to an expert (lazy), used for the fuser.
+        ask: opens a call to an expert (lazy): for the fuser, and for every question that is not the client's own.
+            When the request's cap on calls or cost is reached, reading its stream raises an ExpertError.
         limits: quorum and deadline.
         stages: how many candidates are asked together before it is looked whether more are needed, for
             strategies that can do without some; empty means all at once, else they sum to the candidates.
+        config: the settings of the strategies.
+        route: routes a question that came up while fusing; None where nobody can.
     """
 
     candidates: tuple[Candidate, ...]
@@ -94,6 +125,8 @@ class FusionTask:
     fuser: ExpertName | None = None
     limits: FusionLimits = FusionLimits()
     stages: tuple[int, ...] = ()
+    config: FusionConfig = field(default_factory=FusionConfig)
+    route: Route | None = None
 
 
 @dataclass(slots=True)

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from aggregator import Aggregator, FusionConfig
-from aggregator.types import Candidate, FusedStream, FusionTask
+from aggregator.types import Candidate, Chosen, FusedStream, FusionLimits, FusionTask
 from experts.dispatcher import Dispatcher
 from experts.profile import SkillProfile
 from experts.registry import Registry, Snapshot
-from experts.types import Dispatch, ExpertCall, ExpertName, ExpertStream
+from experts.types import Dispatch, ExpertCall, ExpertName, ExpertStream, Message
 from gateway.errors import UnknownModel
 from gateway.opinions import MeanExperts
 from gateway.schemas import ChatRequest
@@ -164,8 +164,10 @@ class Pipeline:
         """
         fusion = self.fusion_of(request, decision)
         streams = self.calls(request, decision, world)
-        weights = [assignment.weight for assignment in decision.assignments]
-        candidates = tuple(Candidate(known.get(i, streams[i]), weight) for i, weight in enumerate(weights))
+        candidates = tuple(
+            Candidate(known.get(i, streams[i]), who.weight, who.quality, who.domains)
+            for i, who in enumerate(chosen(decision, world))
+        )
         task = self._fusion_task(request, candidates, decision.stages)
         ignored = ignored_fields(request, decision, world)
         return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion))
@@ -181,10 +183,16 @@ class Pipeline:
     ) -> FusionTask:
         """Return the task; of a request's deadline, candidates may use a share and the fuser what is left."""
         begun, total = time.monotonic(), request.options.deadline_ms
-        limits = self.fusion.limits()
+        limits = FusionLimits(self.fusion.quorum, self.fusion.deadline_seconds)
         if total is not None:
             usual = total / 1000 if request.options.background else limits.deadline_seconds
             limits = replace(limits, deadline_seconds=min(usual, CANDIDATES_SHARE * total / 1000))
+
+        async def route(messages: tuple[Message, ...]) -> tuple[Chosen, ...]:
+            alone = request.options.model_copy(update={"fusion": None, "max_experts": 1})
+            aside = replace(request, model=AUTO, messages=messages, options=alone, session=None)
+            query, profiles = self.question(aside)
+            return chosen(await self.router.route(query, profiles), self.registry.snapshot)
 
         def ask(call: ExpertCall) -> ExpertStream:
             left = None if total is None else max(0.001, total / 1000 - (time.monotonic() - begun))
@@ -199,6 +207,8 @@ class Pipeline:
             fuser=self.fusion.fuser or self.default,
             limits=limits,
             stages=stages,
+            config=self.fusion,
+            route=route,
         )
 
 
@@ -235,6 +245,15 @@ def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot, tu
         for assignment in decision.assignments
     )
     return Dispatch(calls, tuple(name for name in decision.fallbacks if name in snapshot))
+
+
+def chosen(decision: RoutingDecision, snapshot: Snapshot) -> tuple[Chosen, ...]:
+    """Return the assigned experts as the aggregator speaks of them, each with what the router expects of it."""
+    expected = {candidate.expert: candidate.quality for candidate in decision.candidates}
+    return tuple(
+        Chosen(who.expert, who.weight, expected.get(who.expert), snapshot[who.expert].profile.domains)
+        for who in decision.assignments
+    )
 
 
 def ignored_fields(request: ChatRequest, decision: RoutingDecision, snapshot: Snapshot) -> tuple[str, ...]:
