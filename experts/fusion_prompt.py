@@ -46,10 +46,14 @@ def ranking_instructions(candidates: Sequence[Shown]) -> str:
     )
 
 
+def quoted_lines(answer: str) -> str:
+    """Return an answer with every line quoted and its chat markup broken up; the last line ends too."""
+    return "".join(f"| {line}\n" for line in _harmless(answer).splitlines() or [""])
+
+
 def _quoted(expert: str, domains: Sequence[str], weight: float, answer: str) -> str:
     known_for = f" ({_one_line(', '.join(domains))})" if domains else ""
-    lines = "".join(f"| {line}\n" for line in _harmless(answer).splitlines() or [""])
-    return f"Expert {_one_line(expert)}{known_for}, weight {weight:.2f}:\n{lines}"
+    return f"Expert {_one_line(expert)}{known_for}, weight {weight:.2f}:\n{quoted_lines(answer)}"
 
 
 def _one_line(text: str) -> str:
