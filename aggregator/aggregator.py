@@ -9,6 +9,8 @@ from aggregator.strategies import STRATEGIES, Strategy
 from aggregator.types import FusedStream, FusionReport, FusionTask
 
 SINGLE = "single"
+ENOUGH_WITH_ONE = frozenset({"self"})
+"""Strategies that make something of a single candidate; for all others it is the answer."""
 
 
 class Aggregator:
@@ -30,6 +32,7 @@ class Aggregator:
 
     def fuse(self, task: FusionTask, strategy: str) -> FusedStream:
         """Return the (lazy) fused answer."""
-        chosen = self.strategy(SINGLE if len(task.candidates) == 1 else strategy)
+        asked = self.strategy(strategy)
+        chosen = asked if len(task.candidates) > 1 or asked.name in ENOUGH_WITH_ONE else self.strategy(SINGLE)
         report = FusionReport(strategy=chosen.name)
         return FusedStream(chosen.fuse(task, report), report)
