@@ -52,11 +52,12 @@ def quoted_lines(answer: str) -> str:
 
 
 def _quoted(expert: str, domains: Sequence[str], weight: float, answer: str) -> str:
-    known_for = f" ({_one_line(', '.join(domains))})" if domains else ""
-    return f"Expert {_one_line(expert)}{known_for}, weight {weight:.2f}:\n{quoted_lines(answer)}"
+    known_for = f" ({one_line(', '.join(domains))})" if domains else ""
+    return f"Expert {one_line(expert)}{known_for}, weight {weight:.2f}:\n{quoted_lines(answer)}"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return the text on one line, its chat markup broken up."""
     return _harmless(" ".join(text.split()))
 
 
