@@ -36,11 +36,17 @@ class GatewayConfig(Strict):
     residency: ResidencyConfig = ResidencyConfig()
     registry: RegistryConfig = RegistryConfig()
     _texts: tuple[Mapping[str, Any], ...] = PrivateAttr(default=())
+    _path: Path | None = PrivateAttr(default=None)
 
     @property
     def texts(self) -> tuple[Mapping[str, Any], ...]:
         """The experts in the file's own words, variables not filled in; empty when no file was read."""
         return self._texts
+
+    @property
+    def path(self) -> Path | None:
+        """The file that was read; None when none was."""
+        return self._path
 
 
 def config_path(reference: str) -> Path:
@@ -78,7 +84,7 @@ def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Gate
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: is empty or not a mapping; it needs at least an experts: section.")
     config = _checked(filled(data, path, environment), path, node)
-    config._texts = tuple(data["experts"])
+    config._texts, config._path = tuple(data["experts"]), path
     return config
 
 

@@ -22,12 +22,12 @@ from experts.store import Store
 from experts.types import ExpertCall, ExpertName, Message
 from gateway.auth import AdminKey, Keyring
 from gateway.batches import Desk, opened_desk
-from gateway.catalogue import Catalogue, Consequences, Registrar
+from gateway.catalogue import Catalogue, Consequences, FileReader, Registrar
 from gateway.catalogue.records import file_entries
 from gateway.catalogue.references import roles_of
 from gateway.configuration import GatewayConfig
 from gateway.feedback import Feedback
-from gateway.improvement import check_trials, open_feedback, opened_learner, opened_store
+from gateway.improvement import check_trials, open_feedback, opened_learner, opened_store, run_beside
 from gateway.jobs import Jobs
 from gateway.metrics import ExpertLoad, Metrics
 from gateway.pipeline import Pipeline
@@ -70,6 +70,7 @@ class Services:
     catalogue: Catalogue
     consequences: Consequences
     registrar: Registrar
+    file: FileReader
 
     def state(self, expert: ExpertName) -> str:
         """Return what an expert is doing in one word: ready, starting, restarting, failed, unreachable, asleep,
@@ -202,8 +203,12 @@ async def open_services(
             registrar=Registrar(
                 catalogue, consequences, Upstreams(config.registry.allowed_upstreams), roles_of(config)
             ),
+            file=FileReader(catalogue, consequences, config, {**roles_of(config), "routing.default": default}),
         )
         built.append(services)
+        run_beside(stack, services.file.reading.run(), "reading-file")
+        if config.registry.watch_file and config.path is not None:
+            run_beside(stack, services.file.watch(), "watching-file")
         await stack.enter_async_context(Prober(registry, probes, dispatcher.health))
         stack.push_async_callback(cancelled, asyncio.create_task(measure_lag(services.metrics), name="loop-lag"))
         yield services

@@ -31,10 +31,11 @@ class RegistryConfig(Strict):
     """The `registry:` section: what may be registered while the gateway runs.
 
     `allowed_upstreams` are patterns of hosts (`*.internal`, `10.0.*`, `vllm-*`), with `:PORT` where that counts; none
-    means any.
+    means any. `watch_file` makes the file's experts follow the file; SIGHUP does so at once either way.
     """
 
     allowed_upstreams: list[str] = Field(default=[])
+    watch_file: bool = True
 
 
 async def resolved(host: str) -> Sequence[str]:

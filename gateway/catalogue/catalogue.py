@@ -145,9 +145,13 @@ class Catalogue:
             self._documents[key] = document
         return True
 
-    def _combine(self) -> None:
+    def with_file(self, file: Mapping[ExpertName, Entry]) -> dict[ExpertName, Entry]:
+        """Return every expert there would be if the file said this."""
         found = [self._entry(self._documents[key]) for key in sorted(self._documents) if key.startswith(records.PREFIX)]
-        self.entries = records.laid_over(self.file, [entry for entry in found if entry is not None])
+        return records.laid_over(file, [entry for entry in found if entry is not None])
+
+    def _combine(self) -> None:
+        self.entries = self.with_file(self.file)
 
     def _entry(self, document: Document) -> Entry | None:
         """Return what a record says, read once a version; None when it cannot be used here, and the log says why."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -75,9 +76,14 @@ class Server:
                 await self._uvicorn.serve(sockets=[listener])
 
     async def run_until_signal(self, listener: socket.socket) -> None:
-        """Run until SIGINT or SIGTERM: the first lets requests finish, the second does not."""
+        """Run until SIGINT or SIGTERM: the first lets requests finish, the second does not.
+
+        SIGHUP reads the configuration file again; on a terminal it goes on meaning that the terminal has gone.
+        """
         task = asyncio.current_task()
         assert task is not None
+        if not os.isatty(0):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._told_to_read)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._told_to_stop, task)
         with suppress(asyncio.CancelledError):
@@ -88,6 +94,10 @@ class Server:
             running.cancel()
         self._uvicorn.force_exit = self._uvicorn.should_exit
         self._uvicorn.should_exit = True
+
+    def _told_to_read(self) -> None:
+        if self._uvicorn.started:
+            self.app.state.services.file.reading.ask()
 
     async def up(self, serving: asyncio.Task[None]) -> None:
         """Wait until it accepts connections, or raise what `serving`, its `run`, failed with."""
