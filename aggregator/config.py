@@ -61,11 +61,14 @@ class PanelOptions(Strict):
 
 
 class DecomposeOptions(Strict):
-    """`decompose`: bounds of the plan. `planner` is the expert that splits questions; None means the fuser."""
+    """`decompose`: bounds of the plan. `planner` is the expert that splits questions; None means the fuser.
+
+    `max_depth` is how many sub-questions may wait for one another, the first and the last counted.
+    """
 
     planner: str | None = None
-    max_steps: int = Field(default=4, ge=1, le=16)
-    max_depth: int = Field(default=1, ge=1, le=3)
+    max_steps: int = Field(default=4, ge=2, le=16)
+    max_depth: int = Field(default=3, ge=1, le=16)
 
 
 class AutoOptions(Strict):

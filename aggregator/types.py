@@ -4,6 +4,7 @@ Candidate    an expert's answer on its way, with the router's weight
 Failure      an expert that did not answer, and why
 Chosen       an expert the router would ask for a question that comes up while fusing
 FusionTask   all a strategy may know: candidates, the conversation, whom to ask for writing
+Step         a sub-question that a strategy asked on the way, and what became of it
 FusionReport what happened, filled in while it happens
 FusedStream  the one answer being written      FusedAnswer  the same, whole
 """
@@ -129,11 +130,23 @@ class FusionTask:
     route: Route | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A sub-question of the client's. `final` is what later ones were told of its answer; `error` why it has none."""
+
+    question: str
+    expert: ExpertName | None = None
+    text: str = ""
+    final: str | None = None
+    usage: Usage = Usage()
+    error: str = ""
+
+
 @dataclass(slots=True)
 class FusionReport:
     """What happened in one fusion. `answered_by` is known when the first chunk is; the rest at the end.
 
-    `unasked`: candidates that were not needed and never called.
+    `unasked`: candidates that were not needed and never called. `steps`: sub-questions in the order of their answers.
     """
 
     strategy: str
@@ -147,6 +160,7 @@ class FusionReport:
     attempts: int = 0
     first_token_seconds: float | None = None
     finals: dict[ExpertName, str | None] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
 
     @property
     def usage(self) -> Usage:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aggregator.types import Answer, FusedAnswer, FusedStream, FusionReport
+from aggregator.types import Answer, FusedAnswer, FusedStream, FusionReport, Step
 from experts.profile import SkillProfile
 from experts.types import AnswerChunk, Usage
 from gateway.schemas import ChatRequest
@@ -219,6 +219,7 @@ def fusion_facts(report: FusionReport) -> dict[str, Any]:
         {"expert": failure.expert, "weight": round(failure.weight, 4), "error": failure.message}
         for failure in report.failures
     ]
+    steps = {"steps": [_step(step) for step in report.steps]} if report.steps else {}
     return {
         "strategy": report.strategy,
         "fuser": report.fuser,
@@ -226,6 +227,18 @@ def fusion_facts(report: FusionReport) -> dict[str, Any]:
         "note": report.note or None,
         "unasked": report.unasked,
         "candidates": [_fused_candidate(answer, report) for answer in report.answers] + failed,
+        **steps,
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "question": step.question,
+        "expert": step.expert,
+        "answer": step.final,
+        "text": step.text,
+        "usage": usage_body(step.usage),
+        "error": step.error or None,
     }
 
 
