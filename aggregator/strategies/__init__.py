@@ -2,10 +2,13 @@
 
 from aggregator.strategies.base import Strategy
 from aggregator.strategies.cascade import Cascade
+from aggregator.strategies.rank import Rank
 from aggregator.strategies.single import Single
 from aggregator.strategies.synthesize import Synthesize
 from aggregator.strategies.vote import Vote
 
-STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (Cascade(), Single(), Synthesize(), Vote())}
+STRATEGIES: dict[str, Strategy] = {
+    strategy.name: strategy for strategy in (Cascade(), Rank(), Single(), Synthesize(), Vote())
+}
 
 __all__ = ["STRATEGIES", "Strategy"]

@@ -1,0 +1,61 @@
+"""Texts that only we read, or read first: asked together, counted, and never fatal.
+
+Comparisons, revisions, reports and background are such texts. What failed or came late is a `Failure` in its place,
+so a strategy goes on with what is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from aggregator.extraction import final_answer
+from aggregator.gathering import read_stage, wait_for_all
+from aggregator.types import Answer, Candidate, Failure, FusionReport, FusionTask
+from aggregator.verification import wants_final_answer
+from experts.fusion_prompt import Shown
+from experts.types import Message
+
+LONGEST_BARE_ANSWER = 200
+"""Words; two longer texts that end on the same number have not therefore said the same, unless one was asked for."""
+
+
+async def read_together(
+    calls: Sequence[Candidate], task: FusionTask, report: FusionReport, deadline: float | None = None
+) -> list[Answer | Failure]:
+    """Return what became of each call, in their order; attempts and usage are added to the report.
+
+    Args:
+        deadline: monotonic seconds; None grants them as long as candidates get.
+    """
+    until = time.monotonic() + task.limits.deadline_seconds if deadline is None else deadline
+    outcomes = await read_stage(calls, task.limits, wait_for_all, until)
+    report.attempts += sum(call.stream.facts.attempts for call in calls)
+    for outcome in outcomes:
+        if isinstance(outcome, Answer):
+            report.used(outcome.expert, outcome.answer.usage)
+    return outcomes
+
+
+def remark(report: FusionReport, what: str) -> None:
+    """Add to the report's note."""
+    report.note = "; ".join(filter(None, [report.note, what]))
+
+
+def shown(answer: Answer) -> Shown:
+    """Return an answer as prompts show it."""
+    return answer.expert, answer.domains, answer.weight, answer.text
+
+
+def alike(answers: Sequence[Answer], messages: Sequence[Message]) -> list[list[Answer]]:
+    """Group answers that come to the same final answer, each group heaviest first, in the order they first appear.
+
+    A long text on an open question is a group of its own: nothing in it can be compared.
+    """
+    closed = wants_final_answer(messages)
+    found: dict[object, list[Answer]] = {}
+    for answer in answers:
+        bare = closed or len(answer.text.split()) <= LONGEST_BARE_ANSWER
+        final = final_answer(answer.text) if bare else None
+        found.setdefault(id(answer) if final is None else final, []).append(answer)
+    return [sorted(group, key=lambda answer: -answer.weight) for group in found.values()]
