@@ -47,12 +47,15 @@ def ranking_instructions(candidates: Sequence[Shown]) -> str:
 
 
 def quoted_lines(answer: str) -> str:
-    """Return an answer with every line quoted and its chat markup broken up; the last line ends too."""
-    return "".join(f"| {line}\n" for line in _harmless(answer).splitlines() or [""])
+    """Return an answer with every line quoted and its chat markup broken up; the last line ends too.
+
+    No space follows the bar, so that a tokenizer cuts the quoted line as it cuts the line itself.
+    """
+    return "".join(f"|{line}\n" for line in _harmless(answer).splitlines() or [""])
 
 
 def _quoted(expert: str, domains: Sequence[str], weight: float, answer: str) -> str:
-    known_for = f" ({one_line(', '.join(domains))})" if domains else ""
+    known_for = f" for {one_line(' and '.join(domains))}" if domains else ""
     return f"Expert {one_line(expert)}{known_for}, weight {weight:.2f}:\n{quoted_lines(answer)}"
 
 
