@@ -27,6 +27,10 @@ class Price:
     input_per_million: float
     output_per_million: float
 
+    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Return what so many tokens cost, in USD."""
+        return (prompt_tokens * self.input_per_million + completion_tokens * self.output_per_million) / 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class ThinkingGain:
@@ -54,6 +58,25 @@ class ThinkingSwitch:
 
 
 @dataclass(frozen=True, slots=True)
+class FuserFigures:
+    """How often an expert, shown others' answers of which at least one was right, wrote a right one.
+
+    Args:
+        accuracy: the share over all panels it was shown.
+        count: how many.
+        expected: the share by domain, drawn toward `accuracy` where panels were few.
+    """
+
+    accuracy: float
+    count: int
+    expected: Mapping[Domain, float] = field(default_factory=dict)
+
+    def in_domain(self, domain: Domain | None) -> float:
+        """Return the share to expect in a domain; over all where it was not examined there."""
+        return self.accuracy if domain is None else self.expected.get(domain, self.accuracy)
+
+
+@dataclass(frozen=True, slots=True)
 class SkillProfile:
     """An expert as the router sees it.
 
@@ -72,6 +95,7 @@ class SkillProfile:
         fallback: experts that stand in for it, in order.
         thinking: its thinking switch; None when it has none.
         learned: log odds that feedback has added to its skill, by domain and `EVERYWHERE`; empty before any.
+        fusing: how well it fuses others' answers, where measured; routing does not look at it.
     """
 
     expert: ExpertName
@@ -90,6 +114,7 @@ class SkillProfile:
     latency_ms: float | None = None
     thinking: ThinkingSwitch | None = None
     learned: Mapping[Domain, float] = field(default_factory=dict)
+    fusing: FuserFigures | None = None
 
     def shift(self, domain: Domain) -> float:
         """Return the log odds that feedback has added to its skill in a domain."""
