@@ -63,9 +63,9 @@ def system(call: ExpertCall) -> str:
 
 def ours(calls: Sequence[ExpertCall]) -> list[list[str]]:
     """Return the lines of each call's system message that quote nobody, whatever a reader takes for a line break."""
-    return [[line for line in system(call).splitlines() if not line.startswith("| ")] for call in calls]
+    return [[line for line in system(call).splitlines() if not line.startswith("|")] for call in calls]
 
 
 def quotes(calls: Sequence[ExpertCall]) -> str:
     """Return everything the calls' system messages quote."""
-    return "\n".join(line for call in calls for line in system(call).splitlines() if line.startswith("| "))
+    return "\n".join(line for call in calls for line in system(call).splitlines() if line.startswith("|"))
