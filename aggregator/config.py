@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from experts.config import Strict
 
 
 class CascadeOptions(Strict):
-    """`cascade`: how an answer is checked before a stronger expert is asked."""
+    """`cascade`: how an answer is checked before a stronger expert is asked.
+
+    Whatever the `verifier`, an answer that looks weak is not kept. `samples` (the answer itself included) at
+    `temperature` and the share `min_agreement` of them are for `self_consistency`, the mean `min_logprob` of an
+    answer's tokens for `logprob`; `judge`, the expert asked (None: the fuser), its `min_probability` of yes and its
+    `judge_tokens` for `judge`.
+    """
+
+    verifier: Literal["agreement", "judge", "logprob", "self_consistency", "signs"] = "signs"
+    samples: int = Field(default=3, ge=2, le=16)
+    temperature: float = Field(default=0.7, gt=0, le=2)
+    min_agreement: float = Field(default=0.6, gt=0, le=1)
+    min_logprob: float = Field(default=-0.3, le=0)
+    judge: str | None = None
+    min_probability: float = Field(default=0.5, ge=0, le=1)
+    judge_tokens: int = Field(default=16, ge=1, le=4096)
 
 
 class SelfOptions(Strict):

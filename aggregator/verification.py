@@ -1,4 +1,4 @@
-"""Does an answer look weak? What can be told without asking anybody: the check between two steps of a cascade.
+"""Does an answer look weak? What can be told without asking anybody; every verifier of a cascade begins with it.
 
 An answer is weak that is empty, cut off, a refusal, without a final answer where one was asked for, made of
 samples that contradict each other, or of words its author gave little probability. Tool calls are taken as
@@ -36,15 +36,26 @@ Check = Callable[[ExpertAnswer, Sequence[Message]], str | None]
 
 def weakness(answer: ExpertAnswer, messages: Sequence[Message]) -> str | None:
     """Return in two or three words why an answer looks weak, or None."""
-    if any(choice["message"].get("tool_calls") for choice in answer.body["choices"]):
+    if calls_tools(answer):
         return None
     return next((reason for check in CHECKS if (reason := check(answer, messages))), None)
+
+
+def calls_tools(answer: ExpertAnswer) -> bool:
+    """Say whether the answer calls tools instead of answering in words."""
+    return any(choice["message"].get("tool_calls") for choice in answer.body["choices"])
 
 
 def agreed(answers: Sequence[ExpertAnswer]) -> bool:
     """Say whether two or more answers all come to the same final answer."""
     finals = [final_answer(answer.text) for answer in answers]
     return len(finals) > 1 and None not in finals and len(set(finals)) == 1
+
+
+def mean_logprob(answer: ExpertAnswer) -> float | None:
+    """Return the mean log probability of the answer's tokens, all choices together; None where none is known."""
+    known = [p for choice in answer.body["choices"] for p in _logprobs(choice.get("logprobs"))]
+    return fsum(known) / len(known) if known else None
 
 
 def wants_final_answer(messages: Sequence[Message]) -> bool:
@@ -84,9 +95,8 @@ def _contradictory(answer: ExpertAnswer, _messages: Sequence[Message]) -> str | 
 
 def _doubtful(answer: ExpertAnswer, _messages: Sequence[Message]) -> str | None:
     """Look at the words' probabilities, where the client asked for them (`logprobs`)."""
-    logprobs = [p for choice in answer.body["choices"] for p in _logprobs(choice.get("logprobs"))]
-    unsure = bool(logprobs) and fsum(logprobs) / len(logprobs) < LEAST_MEAN_LOGPROB
-    return "unsure of its words" if unsure else None
+    mean = mean_logprob(answer)
+    return "unsure of its words" if mean is not None and mean < LEAST_MEAN_LOGPROB else None
 
 
 def _logprobs(value: Any) -> list[float]:
