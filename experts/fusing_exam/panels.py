@@ -16,7 +16,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import fsum
 from random import Random
 from typing import Literal, TypeAlias, get_args
 
@@ -38,7 +39,7 @@ class Seat:
         text: the answer.
         right: how it was marked.
         final: what it finally says, comparable with others'; None where that cannot be told.
-        weight: the router's for this question; on a panel the weights need not sum to 1.
+        weight: the router's for this question; on a panel that was put together here they sum to 1.
         quality: the router's probability that this expert answers this question rightly, where it knows one.
         domains: what the expert is for.
     """
@@ -98,14 +99,20 @@ def panels(question: Question, answers: Sequence[Seat], council: Sequence[Expert
     taken = set()
     if len(seated) >= FEWEST_SEATS:
         taken.add(frozenset(seat.expert for seat in seated))
-        yield Panel(question, seated, council=True)
+        yield Panel(question, weighed(seated), council=True)
     for kind, make in MADE.items():
         random = Random(f"{seed}/{question.key}/{kind}")
         made = make(random.sample([*known.values()], len(known)))
         who = frozenset(seat.expert for seat in made)
         if len(made) >= FEWEST_SEATS and who not in taken:
             taken.add(who)
-            yield Panel(question, tuple(random.sample(made, len(made))))
+            yield Panel(question, weighed(random.sample(made, len(made))))
+
+
+def weighed(seats: Sequence[Seat]) -> tuple[Seat, ...]:
+    """Return the seats with weights that sum to 1; equal ones where all are 0."""
+    total = fsum(seat.weight for seat in seats)
+    return tuple(replace(seat, weight=seat.weight / total if total > 0 else 1 / len(seats)) for seat in seats)
 
 
 def _one_right(shuffled: Sequence[Seat]) -> list[Seat]:

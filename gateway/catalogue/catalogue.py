@@ -13,13 +13,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from experts.errors import ConfigError
 from experts.launch.runtime import Runtime
+from experts.profile import FuserFigures
 from experts.registry import Expert, Registry, Snapshot
 from experts.store import ABSENT, Document, Store, StoreError
 from experts.types import ExpertName
-from gateway.catalogue import measured, records
+from gateway.catalogue import fusing, measured, records
 from gateway.catalogue.records import Entry
 from gateway.catalogue.references import mended
 from gateway.errors import InvalidRequest
@@ -27,7 +29,7 @@ from gateway.logs import facts
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
-PREFIXES = (records.PREFIX, measured.PREFIX)
+PREFIXES = (records.PREFIX, measured.PREFIX, fusing.PREFIX)
 Listener = Callable[[Snapshot, Snapshot], None]
 
 
@@ -120,6 +122,15 @@ class Catalogue:
         """Return what was measured about an expert."""
         return self._documents.get(measured.key_of(name))
 
+    def fusing(self, name: ExpertName) -> Document | None:
+        """Return what was found about how well an expert fuses."""
+        return self._documents.get(fusing.key_of(name))
+
+    @property
+    def advice(self) -> Document | None:
+        """What was found to pay where answers cannot be compared."""
+        return self._documents.get(fusing.ADVICE)
+
     def refresh(self) -> None:
         """Swap the registry for what is known now, and tell whoever listens, if that is anything new."""
         self._combine()
@@ -176,4 +187,14 @@ class Catalogue:
                 config = measured.overlaid(config, found.body)
             except InvalidRequest as error:
                 log.warning("a measurement cannot be used", extra=facts(expert=entry.name, error=str(error)))
-        return Expert(config, config.profile(), self.runtime.replicas(entry.config), entry.drained)
+        profile = replace(config.profile(), fusing=self._fuser_figures(entry.name))
+        return Expert(config, profile, self.runtime.replicas(entry.config), entry.drained)
+
+    def _fuser_figures(self, name: ExpertName) -> FuserFigures | None:
+        if (found := self.fusing(name)) is None:
+            return None
+        try:
+            return fusing.figures_of(name, found.body)
+        except InvalidRequest as error:
+            log.warning("a measurement cannot be used", extra=facts(expert=name, error=str(error)))
+            return None

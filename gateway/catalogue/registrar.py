@@ -16,7 +16,7 @@ from experts.config import ExpertConfig
 from experts.errors import ConfigError
 from experts.store import ABSENT, VersionConflict
 from experts.types import ExpertName
-from gateway.catalogue import measured
+from gateway.catalogue import fusing, measured
 from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.consequences import Consequences
 from gateway.catalogue.records import (
@@ -252,8 +252,9 @@ class Registrar:
             await self._catalogue.store.delete(key_of(entry.name), expected=entry.version)
             self._catalogue.forgot(key_of(entry.name))
         if entry.source == REGISTERED:
-            await self._catalogue.store.delete(measured.key_of(entry.name))
-            self._catalogue.forgot(measured.key_of(entry.name))
+            for key in (measured.key_of(entry.name), fusing.key_of(entry.name)):
+                await self._catalogue.store.delete(key)
+                self._catalogue.forgot(key)
 
 
 def runs_here(config: ExpertConfig) -> bool:

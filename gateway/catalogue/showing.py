@@ -13,7 +13,7 @@ from gateway.catalogue.records import Entry, secrets, shown_secret, with_secrets
 if TYPE_CHECKING:
     from gateway.services import Services
 
-LIVE = ("version", "source", "drained", "state", "reason", "health", "load", "profile", "measured")
+LIVE = ("version", "source", "drained", "state", "reason", "health", "load", "profile", "measured", "fusing")
 """What stands in an answer beside the record; sent back, it is not read."""
 
 
@@ -27,7 +27,7 @@ def shown_record(entry: Entry) -> dict[str, Any]:
 def shown(entry: Entry, services: Services) -> dict[str, Any]:
     """Return an expert's record and, beside it, its version, source, state, health, load and profile."""
     expert = services.registry.snapshot.get(entry.name)
-    found = services.catalogue.measured(entry.name)
+    found, fusing = services.catalogue.measured(entry.name), services.catalogue.fusing(entry.name)
     return {
         **shown_record(entry),
         "version": entry.version,
@@ -39,6 +39,7 @@ def shown(entry: Entry, services: Services) -> dict[str, Any]:
         "load": None if expert is None else asdict(services.load_of(expert)),
         "profile": None if expert is None else shown_profile(expert.profile),
         "measured": None if found is None else dict(found.body),
+        "fusing": None if fusing is None else dict(fusing.body),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -73,7 +74,16 @@ def test_what_the_answers_cannot_make_is_not_made_up() -> None:
 def test_every_answer_on_a_panel_is_one_that_was_given() -> None:
     answers = [seat(name, final, final == "1") for name, final in zip("abcdef", "112234", strict=True)]
 
-    assert all(each in answers for panel in made(answers, council=["f", "a"]).values() for each in panel.seats)
+    seats = [each for panel in made(answers, council=["f", "a"]).values() for each in panel.seats]
+    assert all(replace(each, weight=1.0) in answers for each in seats)
+
+
+def test_weights_are_the_routers_among_those_who_sit() -> None:
+    answers = [seat("a", "1", True, 0.5), seat("b", "2", weight=0.25), seat("c", "3", weight=0.25), seat("d", "4")]
+    unknown = [seat("a", "1", True, 0.0), seat("b", "2", weight=0.0)]
+
+    assert [0.5, 0.25, 0.25] == [each.weight for each in made(answers, council=["a", "b", "c"])["council"].seats]
+    assert [0.5, 0.5] == [each.weight for each in made(unknown)["one_right"].seats]
 
 
 def test_the_council_sits_as_routing_seats_it_and_those_who_did_not_answer_are_missing() -> None:

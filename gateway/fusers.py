@@ -1,0 +1,54 @@
+"""Who writes fused answers, and what is done with open questions, by what the fuser benchmark found. Keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aggregator import FusionConfig
+from experts.fusing_exam import best_first
+from experts.types import Domain, ExpertName
+from gateway.catalogue import Catalogue
+from gateway.catalogue.fusing import advised_strategy
+from router.types import RoutingDecision
+
+
+class Fusers:
+    """Looks anew each time, so that what was just measured, here or by another process, holds for the next request.
+
+    Args:
+        catalogue: what was measured; borrowed.
+        unfit: experts that cannot serve now.
+    """
+
+    def __init__(self, catalogue: Catalogue, unfit: Callable[[], Mapping[ExpertName, str]]) -> None:
+        self._catalogue, self._unfit = catalogue, unfit
+
+    def best_first(self, decision: RoutingDecision) -> tuple[ExpertName, ...]:
+        """Return the experts that were measured as fusers and can serve, the best in the query's domain first."""
+        ranked = self.in_domain(topic(decision))
+        unfit = self._unfit() if ranked else {}
+        return tuple(name for name in ranked if name not in unfit)
+
+    def in_domain(self, domain: Domain | None) -> tuple[ExpertName, ...]:
+        """Return the experts that were measured as fusers, the best in a domain first; None: over all."""
+        experts = self._catalogue.registry.snapshot.values()
+        return best_first({each.name: each.profile.fusing for each in experts if each.profile.fusing}, domain)
+
+    def advised(self, config: FusionConfig) -> FusionConfig:
+        """Return the settings with the strategy that was found to pay for open questions, unless they name one."""
+        advice = self.advice()
+        open_questions = None if advice is None else advised_strategy(advice)
+        if open_questions is None or "open" in config.auto.model_fields_set:
+            return config
+        return config.model_copy(update={"auto": config.auto.model_copy(update={"open": open_questions})})
+
+    def advice(self) -> Mapping[str, Any] | None:
+        """Return what was found to pay where answers are open; None while nobody measured."""
+        found = self._catalogue.advice
+        return None if found is None else found.body
+
+
+def topic(decision: RoutingDecision) -> Domain | None:
+    """Return what a query is about, if anything is known of that."""
+    return max(decision.domains, key=lambda domain: decision.domains[domain], default=None)
