@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,6 +16,7 @@ from experts.errors import ConfigError
 from experts.profile import SkillProfile
 from router.artifacts import SHIPPED, load_head
 from router.classifiers.base import Classifier, EmbeddingClassifier, Head
+from router.classifiers.blend import BlendHead
 from router.classifiers.centroid import domains_in_play, fit_centroids
 from router.config import RoutingConfig
 from router.encoder import TextEncoder
@@ -51,8 +53,7 @@ async def build_classifier(ground: Ground) -> Classifier:
 
 
 async def _linear(ground: Ground) -> Classifier:
-    head, _ = load_head(_artifact(ground.config), encoder=ground.encoder.name)
-    return EmbeddingClassifier("linear", ground.encoder, head, forgetting=ground.config.forgetting)
+    return EmbeddingClassifier("linear", ground.encoder, _head(ground), forgetting=ground.config.forgetting)
 
 
 async def _centroid(ground: Ground) -> Classifier:
@@ -70,10 +71,28 @@ def _artifact(config: RoutingConfig) -> Path:
     return SHIPPED if only_policies else folder
 
 
+def _head(ground: Ground) -> BlendHead:
+    """Return the fitted head; it is read again when its files are others: routers are built for every new expert."""
+    folder = _artifact(ground.config)
+    return _read_once(folder, ground.encoder.name, _stamps(folder))
+
+
+@lru_cache(maxsize=4)
+def _read_once(folder: Path, encoder: str, _stamps: tuple[tuple[int, int], ...]) -> BlendHead:
+    return load_head(folder, encoder=encoder)[0]
+
+
+def _stamps(folder: Path) -> tuple[tuple[int, int], ...]:
+    """Return what changes when an artifact does; nothing for files that are not there, which reading complains of."""
+    files = [folder / "manifest.json", folder / "head.safetensors"]
+    found = [file.stat() for file in files if file.is_file()]
+    return tuple((each.st_mtime_ns, each.st_size) for each in found)
+
+
 def _head_suffices(ground: Ground) -> bool:
     """Tell whether the head was fitted for this encoder and knows every domain that some expert is for."""
     try:
-        head, _ = load_head(_artifact(ground.config), encoder=ground.encoder.name)
+        head = _head(ground)
     except ConfigError:
         if ground.config.artifact:
             raise

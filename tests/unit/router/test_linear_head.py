@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,15 @@ from sklearn.exceptions import NotFittedError
 
 from experts.errors import ConfigError
 from router.artifacts import Manifest, load_head, parameters, save_head
+from router.classifiers import Ground, build_classifier
 from router.classifiers.blend import BlendHead
 from router.classifiers.lexical import BUCKETS, places, word_matrix, word_scores
 from router.classifiers.linear import LinearHead, balanced
 from router.classifiers.memory import Memory, highest
+from router.config import RoutingConfig
 from router.encoder import Vectors
 from router.taxonomy import OUT_OF_SCOPE, default_taxonomy
-from tests.fakes.encoder import DIMENSION, embed
+from tests.fakes.encoder import DIMENSION, FakeEncoder, embed
 
 STRAYS = ["blub flop grmbl", "quux corge grault", "zzz xxx yyyyy wwwww"]
 
@@ -196,3 +199,23 @@ def test_the_highest_values_are_found_among_few_and_many(size: int) -> None:
 
     assert len(set(found.tolist())) == 30
     assert sorted(values[found].tolist()) == sorted(values.tolist())[-30:]
+
+
+async def test_a_head_is_read_from_disk_once_until_its_files_change(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def reading(where: Path, *, encoder: str) -> tuple[BlendHead, Manifest]:
+        read.append(where)
+        return load_head(where, encoder=encoder)
+
+    monkeypatch.setattr("router.classifiers.load_head", reading)
+    ground = Ground(RoutingConfig(artifact=str(folder), classifier="linear"), FakeEncoder(), default_taxonomy())
+    for _ in range(3):
+        await build_classifier(ground)
+    once = len(read)
+    os.utime(folder / "manifest.json", ns=(1, 1))
+    await build_classifier(ground)
+
+    assert (1, 2) == (once, len(read))
