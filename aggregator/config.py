@@ -99,7 +99,9 @@ class FusionConfig(Strict):
     """How several answers become one.
 
     `strategy` is used for `council` and wherever a request asks for several experts without naming one.
-    `fuser` is the expert that writes fused answers; None means the default expert. `max_calls` and `max_cost_usd`
+    `fuser` is the expert that writes fused answers; None means the default expert. Candidates are waited for until
+    `deadline_seconds`, each of them no longer than `arm_deadline_seconds`, and no longer than `grace_seconds` after
+    `quorum` of them have answered; None sets neither of the latter two. `max_calls` and `max_cost_usd`
     bound what one request may ask of experts, whatever the strategy. `run_code` compares code by what it returns:
     it runs what models wrote, in a subprocess with limits, which is no isolation.
     """
@@ -108,6 +110,8 @@ class FusionConfig(Strict):
     fuser: str | None = None
     quorum: int = Field(default=1, ge=1)
     deadline_seconds: float = Field(default=60, gt=0)
+    arm_deadline_seconds: float | None = Field(default=None, gt=0)
+    grace_seconds: float | None = Field(default=None, ge=0)
     max_experts: int = Field(default=3, ge=1, le=16)
     max_calls: int = Field(default=16, ge=1, le=256)
     max_cost_usd: float | None = Field(default=None, gt=0)

@@ -81,10 +81,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class FusionLimits:
-    """When a strategy stops waiting: after `deadline_seconds`, and never with fewer than `quorum` answers."""
+    """When a strategy stops waiting: after `deadline_seconds`, and never with fewer than `quorum` answers.
+
+    No candidate is waited for longer than `arm_deadline_seconds`, and none longer than `grace_seconds` after the
+    quorum was reached; None means that it does not matter.
+    """
 
     quorum: int = 1
     deadline_seconds: float = 60.0
+    arm_deadline_seconds: float | None = None
+    grace_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

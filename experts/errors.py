@@ -9,6 +9,7 @@
         ExpertOverloaded    retry    429 or a full queue; carries `retry_after`
         ExpertProtocolError retry    the server spoke something that is not a chat completion
         ExpertRejected               400, 404, 413, 422: the request is at fault; carries the server's words
+        CallRefused                  never sent: the request may not ask this expert, or has asked enough
       LaunchError(expert)            a server of ours could not be started: what failed and how to mend it
 
 `retryable` is a class attribute: the dispatcher asks, and never branches on class.
@@ -84,6 +85,10 @@ class ExpertRejected(ExpertError):
         super().__init__(expert, message)
         self.status = status
         self.body = dict(body or {})
+
+
+class CallRefused(ExpertError):
+    """Nothing was sent: what one request may ask of experts is used up, or this expert is outside of what it allows."""
 
 
 class LaunchError(ServiceError):

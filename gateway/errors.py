@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from aggregator.errors import FusionError, QuorumNotReached, UnknownStrategy
 from experts.errors import (
+    CallRefused,
     ConfigError,
     ExpertDraining,
     ExpertError,
@@ -136,6 +137,7 @@ STATUS: dict[type[ServiceError], Wire] = {
     ExpertOverloaded: Wire(429, "upstream_error", "expert_overloaded"),
     ExpertProtocolError: Wire(502, "upstream_error", "expert_protocol_error"),
     ExpertRejected: Wire(400, "invalid_request_error", "expert_rejected"),
+    CallRefused: Wire(400, "invalid_request_error", "call_refused"),
     RoutingError: Wire(500, "server_error", "routing_error"),
     NoEligibleExpert: Wire(404, "invalid_request_error", "no_eligible_expert"),
     ClassifierUnavailable: Wire(503, "server_error", "classifier_unavailable"),

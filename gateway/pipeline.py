@@ -8,29 +8,31 @@ answer   open the streams and start the fusion; nothing is sent before the first
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from aggregator import Aggregator, FusionConfig
-from aggregator.types import Candidate, Chosen, FusedStream, FusionLimits, FusionTask
+from aggregator.aggregator import ENOUGH_WITH_ONE
+from aggregator.asking import as_chosen
+from aggregator.types import Candidate, Chosen, FusedStream, FusionTask, Route
 from experts.dispatcher import Dispatcher
 from experts.profile import SkillProfile
 from experts.registry import Registry, Snapshot
 from experts.types import Dispatch, ExpertCall, ExpertName, ExpertStream, Message
 from gateway.errors import UnknownModel
+from gateway.latitude import Latitude
 from gateway.opinions import MeanExperts
 from gateway.schemas import ChatRequest
 from gateway.sessions import Session, Sessions
 from gateway.translate import TOOL_FIELDS, for_expert, to_query
 from router import Router
+from router.errors import RoutingError
 from router.types import Assignment, Load, Query, RoutingDecision, Thinking
 
 AUTO, COUNCIL = "auto", "council"
 NAMED, CASCADE, VOTE = "named", "cascade", "vote"
 ALONE = frozenset({"none", "single"})
-CANDIDATES_SHARE = 0.7
 NOTHING_KNOWN: Mapping[int, ExpertStream] = MappingProxyType({})
 VIRTUAL_MODELS = {
     AUTO: "The router picks the expert for each conversation.",
@@ -123,7 +125,7 @@ class Pipeline:
         if CASCADE in (options.fusion, options.policy or routing.policy):
             return routing.cascade.cheap_first + 1
         several = request.model == COUNCIL or options.fusion is not None
-        return self.fusion.max_experts if several else 1
+        return min(self.fusion.max_experts, self.fusion.max_calls) if several else 1
 
     def fusion_of(self, request: ChatRequest, decision: RoutingDecision) -> str:
         """Return the strategy that will be used.
@@ -133,7 +135,8 @@ class Pipeline:
         """
         asked = request.options.fusion or decision.fusion or self.fusion.strategy
         strategy = self.aggregator.strategy(asked).name
-        return strategy if len(decision.assignments) > 1 else "single"
+        wanted = strategy in ENOUGH_WITH_ONE and (request.model == COUNCIL or request.options.fusion is not None)
+        return strategy if len(decision.assignments) > 1 or wanted else "single"
 
     async def answer(self, request: ChatRequest, client: str = "") -> Answering:
         """Decide, plan and open the answer's stream; the caller reads it to the end or closes it.
@@ -164,11 +167,12 @@ class Pipeline:
         """
         fusion = self.fusion_of(request, decision)
         streams = self.calls(request, decision, world)
+        latitude = Latitude(request, self.fusion, self.registry, self.dispatcher, self.default)
         candidates = tuple(
-            Candidate(known.get(i, streams[i]), who.weight, who.quality, who.domains)
+            Candidate(latitude.budget.counted(known.get(i, streams[i])), who.weight, who.quality, who.domains)
             for i, who in enumerate(chosen(decision, world))
         )
-        task = self._fusion_task(request, candidates, decision.stages)
+        task = self._fusion_task(request, candidates, decision, latitude)
         ignored = ignored_fields(request, decision, world)
         return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion))
 
@@ -179,37 +183,41 @@ class Pipeline:
         return self.dispatcher.run(plan(decision, request, world, turns), world)
 
     def _fusion_task(
-        self, request: ChatRequest, candidates: tuple[Candidate, ...], stages: tuple[int, ...]
+        self,
+        request: ChatRequest,
+        candidates: tuple[Candidate, ...],
+        decision: RoutingDecision,
+        latitude: Latitude,
     ) -> FusionTask:
-        """Return the task; of a request's deadline, candidates may use a share and the fuser what is left."""
-        begun, total = time.monotonic(), request.options.deadline_ms
-        limits = FusionLimits(self.fusion.quorum, self.fusion.deadline_seconds)
-        if total is not None:
-            usual = total / 1000 if request.options.background else limits.deadline_seconds
-            limits = replace(limits, deadline_seconds=min(usual, CANDIDATES_SHARE * total / 1000))
+        return FusionTask(
+            candidates=candidates,
+            messages=request.messages,
+            parameters=request.parameters,
+            ask=latitude.ask,
+            fuser=latitude.writer(self.fusion.fuser, self.default),
+            limits=latitude.limits(),
+            stages=decision.stages,
+            config=self.fusion,
+            route=self._route(request, tuple(as_chosen(candidate) for candidate in candidates)),
+        )
+
+    def _route(self, request: ChatRequest, otherwise: tuple[Chosen, ...]) -> Route:
+        """Return what routes a question that comes up while fusing, under the request's constraints.
+
+        Where nobody may answer it, those who were chosen for the request itself are returned.
+        """
 
         async def route(messages: tuple[Message, ...]) -> tuple[Chosen, ...]:
             alone = request.options.model_copy(update={"fusion": None, "max_experts": 1})
             aside = replace(request, model=AUTO, messages=messages, options=alone, session=None)
             query, profiles = self.question(aside)
-            return chosen(await self.router.route(query, profiles), self.registry.snapshot)
+            try:
+                decision = await self.router.route(query, profiles)
+            except RoutingError:
+                return otherwise
+            return chosen(decision, self.registry.snapshot)
 
-        def ask(call: ExpertCall) -> ExpertStream:
-            left = None if total is None else max(0.001, total / 1000 - (time.monotonic() - begun))
-            asked = replace(call, deadline_seconds=left, priority=request.options.priority)
-            return self.dispatcher.open(asked, (self.default,))
-
-        return FusionTask(
-            candidates=candidates,
-            messages=request.messages,
-            parameters=request.parameters,
-            ask=ask,
-            fuser=self.fusion.fuser or self.default,
-            limits=limits,
-            stages=stages,
-            config=self.fusion,
-            route=route,
-        )
+        return route
 
 
 def session_of(request: ChatRequest, client: str) -> Session | None:
@@ -248,11 +256,15 @@ def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot, tu
 
 
 def chosen(decision: RoutingDecision, snapshot: Snapshot) -> tuple[Chosen, ...]:
-    """Return the assigned experts as the aggregator speaks of them, each with what the router expects of it."""
+    """Return the assigned experts as the aggregator speaks of them, each with what the router expects of it.
+
+    One that has left since it was assigned is still named; asking it fails, or its stand-in answers.
+    """
     expected = {candidate.expert: candidate.quality for candidate in decision.candidates}
+    known = {who.expert: snapshot.get(who.expert) for who in decision.assignments}
+    domains = {name: () if expert is None else expert.profile.domains for name, expert in known.items()}
     return tuple(
-        Chosen(who.expert, who.weight, expected.get(who.expert), snapshot[who.expert].profile.domains)
-        for who in decision.assignments
+        Chosen(who.expert, who.weight, expected.get(who.expert), domains[who.expert]) for who in decision.assignments
     )
 
 

@@ -50,7 +50,7 @@ def to_query(
         objective=Objective(options.cost_quality, options.max_cost_usd, options.max_latency_ms),
         thinking=options.thinking,
         prompt_tokens=prompt_tokens(request, USUAL_CHARACTERS_PER_TOKEN),
-        max_output_tokens=output_limit(request),
+        max_output_tokens=output_limit(request.parameters),
     )
 
 
@@ -69,7 +69,7 @@ def needed_capabilities(request: ChatRequest, profiles: Iterable[SkillProfile]) 
 
 def estimated_tokens(request: ChatRequest) -> int:
     """Return a cautious estimate of what the conversation and the answer asked for take."""
-    return prompt_tokens(request, CHARACTERS_PER_TOKEN) + (output_limit(request) or 0)
+    return prompt_tokens(request, CHARACTERS_PER_TOKEN) + (output_limit(request.parameters) or 0)
 
 
 def prompt_tokens(request: ChatRequest, characters_per_token: float) -> int:
@@ -79,9 +79,9 @@ def prompt_tokens(request: ChatRequest, characters_per_token: float) -> int:
     return round(written / characters_per_token) + TOKENS_PER_PART * max(0, parts - 1)
 
 
-def output_limit(request: ChatRequest) -> int | None:
-    """Return the most tokens the client wants to read, or None when it did not say."""
-    asked = request.parameters.get("max_completion_tokens") or request.parameters.get("max_tokens")
+def output_limit(parameters: Mapping[str, Any]) -> int | None:
+    """Return the most tokens that are wanted of an answer, or None where these parameters do not say."""
+    asked = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
     return asked if isinstance(asked, int) and asked > 0 else None
 
 

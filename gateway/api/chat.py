@@ -142,8 +142,7 @@ def cost_usd(report: FusionReport, services: Services) -> float | None:
         price = None if known is None else known.profile.price
         if price is None:
             return None
-        read, written = usage.prompt_tokens, usage.completion_tokens
-        total += (read * price.input_per_million + written * price.output_per_million) / 1e6
+        total += price.of(usage.prompt_tokens, usage.completion_tokens)
     return total if report.usage_by_expert else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from aggregator.errors import QuorumNotReached
@@ -51,3 +53,67 @@ async def test_when_all_refuse_the_request_the_refusal_is_raised() -> None:
     refusal = ExpertRejected("a", "too long", status=400)
     with pytest.raises(ExpertRejected, match="too long"):
         await gather([fails("a", error=refusal), fails("b")], FusionLimits(), FusionReport("test"))
+
+
+async def test_one_that_takes_longer_than_its_own_time_is_left_out_and_the_others_stay() -> None:
+    closed: list[str] = []
+    report = FusionReport("test")
+    limits = FusionLimits(arm_deadline_seconds=0.05)
+    await gather([says("late", "a", after=30, closed=closed), says("fast", "b", after=0.01)], limits, report)
+
+    assert (["fast"], ["late"]) == ([answer.expert for answer in report.answers], closed)
+    assert [("late", "not done within 0.05 s")] == [(each.expert, each.message) for each in report.failures]
+
+
+async def test_each_stage_has_the_arms_own_time_again() -> None:
+    limits, report = FusionLimits(arm_deadline_seconds=0.15), FusionReport("test")
+    candidates = [says("first", "a", after=0.1), says("second", "b", after=0.1)]
+    await gather(candidates, limits, report, stages=(1, 1))
+
+    assert ["first", "second"] == [answer.expert for answer in report.answers]
+
+
+@pytest.mark.parametrize(("quorum", "answered"), [(1, ["fast"]), (2, ["fast", "slower"])])
+async def test_without_grace_nobody_is_waited_for_after_the_quorum(quorum: int, answered: list[str]) -> None:
+    closed: list[str] = []
+    report = FusionReport("test")
+    candidates = [
+        says("late", "a", after=30, closed=closed),
+        says("fast", "b"),
+        says("slower", "c", after=0.05, closed=closed),
+    ]
+    await gather(candidates, FusionLimits(quorum, grace_seconds=0), report)
+
+    assert answered == [answer.expert for answer in report.answers]
+    assert {"late", "slower"} == {*closed}
+    assert "not done 0 s after the quorum was" in {failure.message for failure in report.failures}
+
+
+async def test_stragglers_have_the_grace_to_come_in() -> None:
+    report = FusionReport("test")
+    candidates = [says("fast", "a"), says("straggler", "b", after=0.05), says("late", "c", after=30)]
+    begun = time.monotonic()
+    await gather(candidates, FusionLimits(grace_seconds=0.2), report)
+
+    assert ["fast", "straggler"] == [answer.expert for answer in report.answers]
+    assert 0.2 <= time.monotonic() - begun < 1
+    assert ["late"] == [failure.expert for failure in report.failures]
+
+
+async def test_a_failure_reaches_no_quorum() -> None:
+    report = FusionReport("test")
+    candidates = [fails("dead"), says("alive", "b", after=0.05)]
+    await gather(candidates, FusionLimits(grace_seconds=0), report)
+
+    assert ["alive"] == [answer.expert for answer in report.answers]
+
+
+async def test_a_later_stage_has_what_is_left_of_the_grace() -> None:
+    report = FusionReport("test")
+    candidates = [says("first", "a"), says("second", "b", after=0.05), says("third", "c", after=30)]
+    begun = time.monotonic()
+    await gather(candidates, FusionLimits(2, grace_seconds=0.1), report, stages=(1, 1, 1))
+
+    assert ["first", "second"] == [answer.expert for answer in report.answers]
+    assert time.monotonic() - begun < 1
+    assert "not done 0.1 s after the quorum was" == report.failures[0].message
