@@ -11,6 +11,9 @@ from experts.errors import ExpertError
 from experts.types import ExpertCall, ExpertStream, Usage
 from tests.unit.aggregator.worlds import fails, says
 
+DOWN = frozenset({"dead", "one", "two"})
+"""Experts that answer no question, whoever asks it."""
+
 pytestmark = pytest.mark.parametrize("name", sorted(STRATEGIES))
 
 
@@ -18,7 +21,7 @@ def fuse(name: str, *candidates: Candidate, asked: list[ExpertCall] | None = Non
     def ask(call: ExpertCall) -> ExpertStream:
         if asked is not None:
             asked.append(call)
-        return says(call.expert, "Answer: 7").stream
+        return (fails(call.expert) if call.expert in DOWN else says(call.expert, "Answer: 7")).stream
 
     messages = ({"role": "user", "content": "What is 3 + 4?"},)
     return Aggregator().fuse(FusionTask(candidates=candidates, messages=messages, ask=ask, fuser="fuser"), name)
