@@ -9,7 +9,7 @@ from aggregator.strategies import STRATEGIES, Strategy
 from aggregator.types import FusedStream, FusionReport, FusionTask
 
 SINGLE = "single"
-ENOUGH_WITH_ONE = frozenset({"self"})
+ENOUGH_WITH_ONE = frozenset({"decompose", "self"})
 """Strategies that make something of a single candidate; for all others it is the answer."""
 
 

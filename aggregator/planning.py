@@ -10,17 +10,25 @@ short, and it is put in once: what looks like a reference inside an answer stays
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from aggregator.extraction import final_answer
+from aggregator.extraction import final_answer, normalise
 from experts.fusion_prompt import one_line
+from experts.planning_prompt import Turn
+from experts.types import Message
 
 REFERENCE = re.compile(r"\{(\d{1,2})\}")
 LONGEST_QUESTION = 1000
 LONGEST_ANSWER = 200
+LONGEST_PIECE = 2000
+EARLIER_TURNS, LONGEST_TURN = 6, 2000
 _LINE = re.compile(r"(\d{1,2})[.)]\s+(.+)")
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_PIECE = re.compile(
+    r"(?i)\banswer\"?\s{0,9}(?:is|:|=)[\s*\"]{0,9}([^\n\"]{1,2000})|\\boxed\{([^{}\n]{1,2000})\}|([-+]?\d[\d,]*+(?:\.\d++)?)"
+)
+"""Where final answers stand: after "answer is" or "answer:", in a box, or as a number."""
 _THOUGHTS = "</think>"
 _FENCE = "```"
 
@@ -95,17 +103,51 @@ def read_plan(reply: str, *, max_steps: int, max_depth: int) -> Plan:
 def told(answer: str) -> str | None:
     """Return what later questions are told of an answer: its final answer as written, on one line, never long.
 
-    None when it has none, or one that is no part of a sentence (code).
+    None when it has none, or when it is code, which is no part of a sentence.
     """
     final = final_answer(answer)
-    if final is None:
+    if final is None or _FENCE in answer:
         return None
-    words = final[:LONGEST_ANSWER].split()
-    spelled = re.compile(r"\s+".join(re.escape(word) for word in words), re.IGNORECASE)
-    written = [found[0] for found in spelled.finditer(answer)]
-    if not written and not _NUMBER.fullmatch(final):
+    pieces = (piece for found in _PIECE.finditer(answer) for piece in found.groups() if piece)
+    written = [piece for piece in (answer.strip()[:LONGEST_PIECE], *pieces) if normalise(piece) == final]
+    bare = (written[-1] if written else final).strip().strip("*$` ").rstrip(".!*$` ")
+    return one_line(bare)[:LONGEST_ANSWER].strip() or None
+
+
+def question_of(messages: Sequence[Message], parameters: Mapping[str, Any]) -> str:
+    """Return what a conversation asks last.
+
+    Raises:
+        Unplannable: it is no text, it could be taken for references, or more is wanted than one answer in words.
+    """
+    if parameters.get("tools") or parameters.get("functions"):
+        raise Unplannable("the request offers tools")
+    if (parameters.get("n") or 1) != 1:
+        raise Unplannable("several answers are wanted")
+    last = messages[-1] if messages else {}
+    question = _text(last.get("content")) if last.get("role") == "user" else None
+    if not question:
+        raise Unplannable("the last message is no question in words")
+    if REFERENCE.search(question):
+        raise Unplannable("the question has numbers in braces itself")
+    return question
+
+
+def turns_before(messages: Sequence[Message]) -> tuple[Turn, ...]:
+    """Return the last turns before the question that were in words, oldest first, long ones cut."""
+    spoken = [(str(message.get("role")), _text(message.get("content"))) for message in messages[:-1]]
+    kept = [(who, said[:LONGEST_TURN]) for who, said in spoken if who in ("user", "assistant") and said]
+    return tuple(kept[-EARLIER_TURNS:])
+
+
+def _text(content: object) -> str | None:
+    """Return a message's text, or None when it is made of anything else too."""
+    if isinstance(content, str):
+        return content.strip()
+    if not isinstance(content, Sequence):
         return None
-    return one_line(written[-1] if written else final)[:LONGEST_ANSWER]
+    parts = [part.get("text") if isinstance(part, Mapping) else None for part in content]
+    return "\n".join(str(part) for part in parts) if None not in parts else None
 
 
 def _check(plan: Plan, max_steps: int, max_depth: int) -> None:

@@ -26,9 +26,15 @@ INSTRUCTIONS = (
 )
 ANSWERED = "Answered already; ask these in the same words again where they are needed:\n"
 FAILED = "Nobody could answer this one; split the question without it:\n"
+COMPOSING_INSTRUCTIONS = (
+    "The last message of the conversation below was split into smaller questions, and experts answered them. Write the "
+    f"answer to it from theirs.\n{QUOTATION}"
+)
 
 Turn = tuple[str, str]
 """Who spoke (user, assistant) and what was said."""
+Worked = tuple[str, str, str]
+"""A step as who composes sees it: sub-question, expert, answer text."""
 
 
 def planning_messages(
@@ -58,4 +64,12 @@ def planning_messages(
     return (
         {"role": "system", "content": "".join(parts).rstrip("\n")},
         {"role": "user", "content": "\n".join(asked).rstrip("\n")},
+    )
+
+
+def composing_instructions(steps: Sequence[Worked]) -> str:
+    """Return the system message for who writes the answer from the steps, in the order given."""
+    return COMPOSING_INSTRUCTIONS + "".join(
+        f"\nAsked:\n{quoted_lines(question)}Answer of expert {one_line(expert)}:\n{quoted_lines(text)}"
+        for question, expert, text in steps
     )

@@ -2,14 +2,17 @@
 
 from aggregator.strategies.base import Strategy
 from aggregator.strategies.cascade import Cascade
+from aggregator.strategies.decompose import Decompose
 from aggregator.strategies.rank import Rank
+from aggregator.strategies.refine import Refine
 from aggregator.strategies.self import Self
 from aggregator.strategies.single import Single
 from aggregator.strategies.synthesize import Synthesize
 from aggregator.strategies.vote import Vote
 
 STRATEGIES: dict[str, Strategy] = {
-    strategy.name: strategy for strategy in (Cascade(), Rank(), Self(), Single(), Synthesize(), Vote())
+    strategy.name: strategy
+    for strategy in (Cascade(), Decompose(), Rank(), Refine(), Self(), Single(), Synthesize(), Vote())
 }
 
 __all__ = ["STRATEGIES", "Strategy"]
