@@ -29,7 +29,7 @@ CHOICE = {"options": ["Paris", "Nairobi", "Lima", "40"], "answer": "B"}
         ("Answer: B. Nairobi", True),
         ("Answer: nairobi", True),
         (r"so \boxed{B}", True),
-        (r"\boxed{\text{B}}", False),
+        (r"\boxed{\text{B}}", True),
         ("**Answer:** option B", True),
         ("b", True),
         ("Kenya's capital is known to everybody who went there, so it must be (B).", True),
