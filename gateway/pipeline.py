@@ -55,7 +55,8 @@ class Pipeline:
 
     `unfit` says which experts cannot serve right now and why; `default` is the generalist's name; `learned` lays
     over profiles what feedback taught; `policy` names the policy of an A/B arm, None for the configured one;
-    `load` says what experts are doing now. It remembers the experts of sessions, and how many were lately needed.
+    `load` says what experts are doing now; `fusers` who was measured to fuse best what a decision is about, best
+    first. It remembers the experts of sessions, and how many were lately needed.
     """
 
     def __init__(
@@ -71,10 +72,12 @@ class Pipeline:
         learned: Callable[[tuple[SkillProfile, ...]], tuple[SkillProfile, ...]] = lambda profiles: profiles,
         policy: Callable[[ChatRequest], str | None] = lambda _: None,
         load: Callable[[], Mapping[ExpertName, Load]] = dict,
+        fusers: Callable[[RoutingDecision], tuple[ExpertName, ...]] = lambda _: (),
     ) -> None:
         self.registry, self.router = registry, router
         self.dispatcher, self.aggregator = dispatcher, aggregator
         self.fusion, self.default, self.unfit = fusion, default, unfit
+        self.fusers = fusers
         self.learned, self.policy, self.load = learned, policy, load
         self.sessions = Sessions(router.config.session_ttl_seconds)
         self.mean_experts = MeanExperts(router.config.mean_experts, router.config.max_experts)
@@ -194,7 +197,7 @@ class Pipeline:
             messages=request.messages,
             parameters=request.parameters,
             ask=latitude.ask,
-            fuser=latitude.writer(self.fusion.fuser, self.default),
+            fuser=latitude.writer(self.fusion.fuser, *self.fusers(decision), self.default),
             limits=latitude.limits(),
             stages=decision.stages,
             config=self.fusion,
