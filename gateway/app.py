@@ -20,6 +20,7 @@ from gateway.api import (
     experts,
     feedback,
     files,
+    fusers,
     jobs,
     learning,
     models,
@@ -37,7 +38,21 @@ from gateway.settings import Settings
 from router.encoder import TextEncoder
 
 log = logging.getLogger(__name__)
-NOUNS = (chat, models, route, files, batches, feedback, decisions, experts, jobs, learning, profiling, operations)
+NOUNS = (
+    chat,
+    models,
+    route,
+    files,
+    batches,
+    feedback,
+    decisions,
+    experts,
+    jobs,
+    learning,
+    profiling,
+    fusers,
+    operations,
+)
 NOT_OURS = {404: "not_found", 405: "method_not_allowed"}
 
 

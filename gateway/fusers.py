@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from aggregator import FusionConfig
 from experts.fusing_exam import best_first
 from experts.types import Domain, ExpertName
 from gateway.catalogue import Catalogue
@@ -35,18 +33,10 @@ class Fusers:
         experts = self._catalogue.registry.snapshot.values()
         return best_first({each.name: each.profile.fusing for each in experts if each.profile.fusing}, domain)
 
-    def advised(self, config: FusionConfig) -> FusionConfig:
-        """Return the settings with the strategy that was found to pay for open questions, unless they name one."""
-        advice = self.advice()
-        open_questions = None if advice is None else advised_strategy(advice)
-        if open_questions is None or "open" in config.auto.model_fields_set:
-            return config
-        return config.model_copy(update={"auto": config.auto.model_copy(update={"open": open_questions})})
-
-    def advice(self) -> Mapping[str, Any] | None:
-        """Return what was found to pay where answers are open; None while nobody measured."""
+    def advice(self) -> str | None:
+        """Return the strategy that was found to pay where answers cannot be compared; None while nobody measured."""
         found = self._catalogue.advice
-        return None if found is None else found.body
+        return None if found is None else advised_strategy(found.body)
 
 
 def topic(decision: RoutingDecision) -> Domain | None:

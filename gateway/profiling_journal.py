@@ -1,7 +1,8 @@
 """Answers already marked, in a file beside the state: a profiling that is broken off goes on where it was.
 
 One JSON object a line, appended as each answer is marked; a line torn by a crash is left out. What the answers were
-is not kept, only their marks. The file goes when a profiling is done, so that the next one asks again.
+is kept only where others are to read them (`Marked.text`). The file goes when the work is done, so that the next one
+asks again.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ from typing import IO, Any
 from experts.config import ExpertConfig
 from experts.profiling import Question
 from experts.store import StoreError
+from experts.types import ExpertCall
 
 KEPT_SECONDS = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """One answer's mark and what it took."""
+    """One answer's mark and what it took; `text` is the answer, where others are to read it."""
 
     score: float
     output_tokens: int | None = None
     latency_ms: float | None = None
     cost_usd: float | None = None
     cut_off: bool = False
+    text: str | None = None
 
 
 class Journal:
@@ -79,9 +82,17 @@ def answer_key(config: ExpertConfig, question: Question, parameters: Mapping[str
 
     An expert is who it runs as: another model, server or adapter under the same name has answered nothing yet.
     """
+    return _named(config, question.key, parameters, judge if question.kind == "judged" else None)
+
+
+def call_key(config: ExpertConfig, question: Question, call: ExpertCall) -> str:
+    """Return what names an answer to whatever an expert is sent because of a question, and how it is marked."""
+    return _named(config, question.key, call.messages, call.parameters)
+
+
+def _named(config: ExpertConfig, *told: Any) -> str:
     who = config.model_dump(mode="json", include={"name", "backend", "model", "replicas", "launch", "adapter"})
-    told = json.dumps([who, question.key, parameters, judge if question.kind == "judged" else None], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([who, *told], sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _marks(text: str) -> dict[str, Marked]:

@@ -69,7 +69,9 @@ class Sitting:
         self._dispatcher, self._expert, self._judge, self._spec = dispatcher, expert, judge, spec
         self._price = price_of(expert.profile, economy)
         self._parameters = for_expert(
-            {"temperature": 0, "max_tokens": spec.max_tokens or _longest(expert)}, expert.profile, MODES[spec.thinking]
+            {"temperature": 0, "max_tokens": spec.max_tokens or longest_answer(expert)},
+            expert.profile,
+            MODES[spec.thinking],
         )
         self._tally = Tally()
 
@@ -124,7 +126,8 @@ class Sitting:
     async def _marked(self, question: Question) -> Marked | None:
         """Ask and mark; None when the call failed or the judge said nothing usable."""
         try:
-            answer = await self._asked(ExpertCall(self._expert.name, question.messages, self._parameters))
+            call = ExpertCall(self._expert.name, question.messages, self._parameters)
+            answer = await asked_patiently(self._dispatcher, call)
             score = await self._score(question, answer.text)
         except ExpertError as error:
             self._tally.failures[type(error).__name__] += 1
@@ -150,26 +153,28 @@ class Sitting:
         assert self._judge is not None
         parameters = for_expert(JUDGE_PARAMETERS, self._judge.profile, "off")
         messages = judge_messages(question.messages, spoken(text), guide=_guide(question))
-        return read_mark((await self._asked(ExpertCall(self._judge.name, messages, parameters))).text)
-
-    async def _asked(self, call: ExpertCall) -> ExpertAnswer:
-        """Ask as work that nobody waits for; once more where trying again may help.
-
-        Raises:
-            ExpertError: it failed.
-        """
-        call = replace(call, priority=BATCH_PRIORITY, deadline_seconds=PATIENCE_SECONDS)
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return await self._dispatcher.open(call).read()
-            except ExpertError as error:
-                if not error.retryable:
-                    raise
-            await asyncio.sleep(PAUSE_SECONDS)
-        return await self._dispatcher.open(call).read()
+        call = ExpertCall(self._judge.name, messages, parameters)
+        return read_mark((await asked_patiently(self._dispatcher, call)).text)
 
 
-def _longest(expert: Expert) -> int:
+async def asked_patiently(dispatcher: Dispatcher, call: ExpertCall) -> ExpertAnswer:
+    """Ask as work that nobody waits for; once more where trying again may help.
+
+    Raises:
+        ExpertError: it failed.
+    """
+    call = replace(call, priority=BATCH_PRIORITY, deadline_seconds=PATIENCE_SECONDS)
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await dispatcher.open(call).read()
+        except ExpertError as error:
+            if not error.retryable:
+                raise
+        await asyncio.sleep(PAUSE_SECONDS)
+    return await dispatcher.open(call).read()
+
+
+def longest_answer(expert: Expert) -> int:
     """Return how long an answer may be: half of what the expert can read and write, where that is known."""
     window = expert.profile.context_window
     return LONGEST_ANSWER_TOKENS if window is None else min(LONGEST_ANSWER_TOKENS, window // 2)

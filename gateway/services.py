@@ -27,6 +27,8 @@ from gateway.catalogue.records import file_entries
 from gateway.catalogue.references import roles_of
 from gateway.configuration import GatewayConfig
 from gateway.feedback import Feedback
+from gateway.fusers import Fusers
+from gateway.fusing import FuserBenchmark, opened_benchmark
 from gateway.improvement import check_trials, open_feedback, opened_learner, opened_store, run_beside
 from gateway.jobs import Jobs
 from gateway.metrics import ExpertLoad, Metrics
@@ -66,6 +68,8 @@ class Services:
     jobs: Jobs
     desk: Desk
     profiler: Profiler
+    fusers: Fusers
+    fuser_benchmark: FuserBenchmark
     store: Store
     catalogue: Catalogue
     consequences: Consequences
@@ -164,6 +168,7 @@ async def open_services(
         learner = await opened_learner(store, config.routing, metrics, stack)
         split = Split(config.routing)
         built: list[Services] = []
+        fusers = Fusers(catalogue, unfit=lambda: built[0].unfit())
         pipeline = Pipeline(
             registry=registry,
             router=router,
@@ -173,6 +178,7 @@ async def open_services(
             default=default,
             unfit=lambda: built[0].unfit(),
             load=lambda: built[0].load(),
+            fusers=fusers.best_first,
             learned=learner.overlaid,
             policy=split.policy,
         )
@@ -197,6 +203,8 @@ async def open_services(
                 )
             ),
             profiler=opened_profiler(jobs, catalogue, dispatcher, pipeline, desk.shelf.path),
+            fusers=fusers,
+            fuser_benchmark=opened_benchmark(jobs, catalogue, dispatcher, pipeline, desk.shelf.path),
             store=store,
             catalogue=catalogue,
             consequences=consequences,
