@@ -41,11 +41,13 @@ def revising_instructions(own: str, peers: Sequence[Shown]) -> str:
 
 def role_instructions(name: str, instructions: str) -> str:
     """Return the system message for one seat of a panel."""
-    return f"You sit on a panel as {one_line(name)}. {instructions.strip()}{REPORTING}"
+    return f"Your role on a panel: {one_line(name)}. {instructions.strip()}{REPORTING}"
 
 
 def deciding_instructions(reports: Sequence[tuple[str, str, str]]) -> str:
-    """Return the system message for the one who decides over a panel's (role, expert, report)."""
+    """Return the system message for the one who decides over a panel's (role, expert, report); none for no report."""
+    if not reports:
+        return ""
     said = (f"\n{one_line(role)} ({one_line(expert)}):\n{quoted_lines(text)}" for role, expert, text in reports)
     return DECIDING + "".join(said)
 
