@@ -56,11 +56,13 @@ class RefineOptions(Strict):
 class KnowledgeOptions(Strict):
     """`knowledge`: what background texts may be like to be shown to the one who answers.
 
-    `max_words` bounds each text, `min_relevance` (0..1) how much it must speak of the question.
+    `max_words` bounds each text, `min_relevance` (0..1) how much it must speak of the question, `budget_tokens` all
+    of them together, as estimated at three bytes a token.
     """
 
     max_words: int = Field(default=120, ge=10, le=2000)
     min_relevance: float = Field(default=0.1, ge=0, le=1)
+    budget_tokens: int = Field(default=800, ge=16)
 
 
 class RoleConfig(Strict):
@@ -80,16 +82,22 @@ class PanelOptions(Strict):
 class DecomposeOptions(Strict):
     """`decompose`: bounds of the plan. `planner` is the expert that splits questions; None means the fuser.
 
-    `max_depth` is how many sub-questions may wait for one another, the first and the last counted.
+    `max_depth` is how many sub-questions may wait for one another, the first and the last counted. `answer_line`
+    tells experts to end with a line "Answer: ...", which later questions are given; for experts that mind system
+    messages it is False.
     """
 
     planner: str | None = None
     max_steps: int = Field(default=4, ge=2, le=16)
     max_depth: int = Field(default=3, ge=1, le=16)
+    answer_line: bool = True
 
 
 class AutoOptions(Strict):
-    """`auto`: which strategy for questions with an answer that can be compared, and which for all others."""
+    """`auto`: which strategy for questions with an answer that can be compared, and which for all others.
+
+    Where `open` is not written down, the fuser benchmark's advice stands in its place.
+    """
 
     closed: str = "vote"
     open: str = "single"
@@ -106,7 +114,7 @@ class FusionConfig(Strict):
     it runs what models wrote, in a subprocess with limits, which is no isolation.
     """
 
-    strategy: str = "synthesize"
+    strategy: str = "auto"
     fuser: str | None = None
     quorum: int = Field(default=1, ge=1)
     deadline_seconds: float = Field(default=60, gt=0)

@@ -26,6 +26,8 @@ INSTRUCTIONS = (
 )
 ANSWERED = "Answered already; ask these in the same words again where they are needed:\n"
 FAILED = "Nobody could answer this one; split the question without it:\n"
+ANSWER_LINE = "End with one line that holds the answer alone, as short as it can be: Answer: ..."
+"""What an expert is told when later questions need its answer."""
 COMPOSING_INSTRUCTIONS = (
     "The last message of the conversation below was split into smaller questions, and experts answered them. Write the "
     f"answer to it from theirs.\n{QUOTATION}"

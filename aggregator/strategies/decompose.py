@@ -22,7 +22,7 @@ from aggregator.strategies.single import Single
 from aggregator.types import Answer, Chosen, Failure, FusionReport, FusionTask, Step
 from aggregator.verification import weakness
 from experts.errors import ExpertError, ServiceError
-from experts.planning_prompt import composing_instructions, planning_messages
+from experts.planning_prompt import ANSWER_LINE, composing_instructions, planning_messages
 from experts.types import AnswerChunk, ExpertCall, ExpertStream, Message, Usage
 
 PLANS = 2
@@ -126,7 +126,9 @@ class _Work:
 
     async def _step(self, question: str) -> Step:
         """Route and ask one sub-question."""
-        messages = ({"role": "user", "content": question},)
+        messages: tuple[Message, ...] = ({"role": "user", "content": question},)
+        if self._task.config.decompose.answer_line:
+            messages = instructed(messages, ANSWER_LINE)
         try:
             outcome = await self._read(await self._routed(question), messages)
         except _StepFailed as error:

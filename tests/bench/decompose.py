@@ -43,7 +43,7 @@ def configuration(planner_url: str, planner_name: str | None) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load(POCKET.read_text())
     if planner_name is None:
         config["experts"].append({"name": "planner", "routed": False, "replicas": [{"base_url": planner_url}]})
-    config["fusion"][DECOMPOSE] = {"planner": planner_name or "planner"}
+    config["fusion"][DECOMPOSE] = {"planner": planner_name or "planner", "answer_line": False}
     return config
 
 

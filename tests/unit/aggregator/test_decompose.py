@@ -275,8 +275,18 @@ async def test_a_client_that_goes_while_a_step_runs_takes_it_along() -> None:
     assert ["science"] == closed
 
 
+@pytest.mark.parametrize(("told", "before"), [(True, ["system"]), (False, [])])
+async def test_experts_whose_answer_is_needed_are_told_to_say_it_on_a_line(told: bool, before: list[str]) -> None:
+    world = World(PLAN, config=FusionConfig(decompose=DecomposeOptions(answer_line=told)))
+
+    await world.answer()
+
+    assert [*before, "user"] == [message["role"] for message in world.calls[1].messages]
+    assert ["user"] == [message["role"] for message in world.calls[2].messages]
+
+
 async def test_the_clients_own_manner_binds_the_last_step_only() -> None:
-    world = World(PLAN)
+    world = World(PLAN, config=FusionConfig(decompose=DecomposeOptions(answer_line=False)))
     messages: tuple[Message, ...] = (
         {"role": "system", "content": "Answer in rhymes."},
         {"role": "user", "content": QUESTION},
