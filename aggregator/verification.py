@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import Any
 
-from aggregator.extraction import final_answer
+from aggregator.extraction import alike, final_answer, wanted
 from experts.types import ExpertAnswer, Message
 
 LEAST_MEAN_LOGPROB = -1.0
@@ -26,7 +26,6 @@ _REFUSAL = re.compile(
     r"as an ai( language)? model|i have no (idea|information))\b",
     re.IGNORECASE,
 )
-_OPTION = re.compile(r"(?m)^\s*\(?[A-J][).:]\s+\S")
 _CLOSED = re.compile(
     r"\\boxed|final answer|answer (only|with|choices)|only (the|a) (letter|number|answer)", re.IGNORECASE
 )
@@ -46,10 +45,18 @@ def calls_tools(answer: ExpertAnswer) -> bool:
     return any(choice["message"].get("tool_calls") for choice in answer.body["choices"])
 
 
-def agreed(answers: Sequence[ExpertAnswer]) -> bool:
+def finals(texts: Sequence[str], messages: Sequence[Message]) -> list[str | None]:
+    """Return the final answer of each text to a conversation, equal ones spelt equally; None where there is none."""
+    asked = wanted(messages)
+    found = [final_answer(text, asked) for text in texts]
+    spelt = alike(final for final in found if final is not None)
+    return [None if final is None else spelt[final] for final in found]
+
+
+def agreed(answers: Sequence[ExpertAnswer], messages: Sequence[Message]) -> bool:
     """Say whether two or more answers all come to the same final answer."""
-    finals = [final_answer(answer.text) for answer in answers]
-    return len(finals) > 1 and None not in finals and len(set(finals)) == 1
+    found = finals([answer.text for answer in answers], messages)
+    return len(found) > 1 and None not in found and len(set(found)) == 1
 
 
 def mean_logprob(answer: ExpertAnswer) -> float | None:
@@ -59,10 +66,10 @@ def mean_logprob(answer: ExpertAnswer) -> float | None:
 
 
 def wants_final_answer(messages: Sequence[Message]) -> bool:
-    """Say whether the last message asks for something that can be compared: options, a boxed or bare answer."""
+    """Say whether the conversation asks for something that can be compared: options, a literal, a bare answer."""
     content = messages[-1].get("content") if messages else None
-    text = content if isinstance(content, str) else ""
-    return len(_OPTION.findall(text)) > 1 or _CLOSED.search(text) is not None
+    asked, text = wanted(messages), content if isinstance(content, str) else ""
+    return asked.kind in ("choice", "literal") or bool(asked.form) or _CLOSED.search(text) is not None
 
 
 def _empty(answer: ExpertAnswer, _messages: Sequence[Message]) -> str | None:
@@ -79,17 +86,17 @@ def _refused(answer: ExpertAnswer, _messages: Sequence[Message]) -> str | None:
 
 
 def _inconclusive(answer: ExpertAnswer, messages: Sequence[Message]) -> str | None:
-    missing = wants_final_answer(messages) and final_answer(answer.text) is None
+    missing = wants_final_answer(messages) and final_answer(answer.text, wanted(messages)) is None
     return "no final answer" if missing else None
 
 
-def _contradictory(answer: ExpertAnswer, _messages: Sequence[Message]) -> str | None:
+def _contradictory(answer: ExpertAnswer, messages: Sequence[Message]) -> str | None:
     """Compare the samples of one answer (`n` > 1), as self-consistency does."""
     texts = [choice["message"].get("content") or "" for choice in answer.body["choices"]]
-    finals = Counter(final for text in texts if (final := final_answer(text)) is not None)
-    if len(texts) < 2 or not finals:
+    counts = Counter(final for final in finals(texts, messages) if final is not None)
+    if len(texts) < 2 or not counts:
         return None
-    share = finals.most_common(1)[0][1] / len(texts)
+    share = counts.most_common(1)[0][1] / len(texts)
     return "its samples disagree" if share <= LEAST_AGREEMENT else None
 
 

@@ -14,12 +14,11 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from aggregator.errors import QuorumNotReached
-from aggregator.extraction import final_answer
 from aggregator.gathering import read_stage, wait_for_all
 from aggregator.replay import pass_through, replay
 from aggregator.strategies.vote import elect
 from aggregator.types import Answer, Candidate, Failure, FusionReport, FusionTask
-from aggregator.verification import agreed, calls_tools, weakness
+from aggregator.verification import agreed, calls_tools, finals, weakness
 from aggregator.verifiers import VERIFIERS, Inquiry
 from experts.errors import ExpertError, ExpertRejected
 from experts.types import AnswerChunk, ExpertAnswer
@@ -79,7 +78,8 @@ async def _read(stage: Sequence[Candidate], task: FusionTask, report: FusionRepo
     report.failures.extend(outcome for outcome in outcomes if isinstance(outcome, Failure))
     for answer in answers:
         report.used(answer.expert, answer.answer.usage)
-        report.finals[answer.expert] = final_answer(answer.text)
+    found = finals([answer.text for answer in answers], task.messages)
+    report.finals.update(zip((answer.expert for answer in answers), found, strict=True))
     return answers
 
 
@@ -96,7 +96,7 @@ async def _kept(answers: Sequence[Answer], inquiry: Inquiry, *, last: bool) -> t
     if not answers:
         return None, ""
     if len(answers) > 1:
-        if agreed([answer.answer for answer in answers]):
+        if agreed([answer.answer for answer in answers], inquiry.task.messages):
             return max(answers, key=lambda answer: answer.weight), ""
         return None, f"{' and '.join(answer.expert for answer in answers)} disagree"
     answer = answers[0]

@@ -15,18 +15,16 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
 
 from aggregator.asking import written
 from aggregator.errors import QuorumNotReached
-from aggregator.extraction import final_answer
-from aggregator.gathering import gather
+from aggregator.gathering import Enough, gather
 from aggregator.replay import replay
 from aggregator.sampling import sampled, samples_differ
 from aggregator.strategies.synthesize import fuser_call
 from aggregator.types import Answer, Candidate, FusionReport, FusionTask
-from aggregator.verification import calls_tools, wants_final_answer
-from experts.types import AnswerChunk, ExpertAnswer
+from aggregator.verification import calls_tools, finals, wants_final_answer
+from experts.types import AnswerChunk, ExpertAnswer, Message
 
 
 class Self:
@@ -39,12 +37,12 @@ class Self:
         answers = await _samples(task, report)
         own = answers[0]
         drawn = [sample for answer in answers for sample in choices_of(answer)]
-        final, count = commonest(drawn)
+        leader, count = next(iter(counted(drawn, task.messages)), (None, 0))
         if len(drawn) == 1 or calls_tools(own.answer):
             chunks = replay(own.answer)
-        elif final is not None and (wants_final_answer(task.messages) or 2 * count > len(drawn)):
+        elif leader is not None and (wants_final_answer(task.messages) or 2 * count > len(drawn)):
             report.note = f"{count} of {len(drawn)} samples agree"
-            chunks = replay(_led_by(final, own, drawn))
+            chunks = replay(_led_by(leader, own))
         else:
             report.note = "the samples cannot be counted: the fuser writes one answer of them"
             chunks = await written(task, fuser_call(task, drawn), own, report)
@@ -66,7 +64,7 @@ async def _samples(task: FusionTask, report: FusionReport) -> list[Answer]:
         drawn = [candidate, *_more(candidate, task)]
         limits = replace(task.limits, quorum=min(task.limits.quorum, len(drawn)))
         try:
-            answers = await gather(drawn, limits, report, settled)
+            answers = await gather(drawn, limits, report, _settled(task.messages))
         except QuorumNotReached:
             del report.failures[failed + 1 :]
             if place == len(task.candidates) - 1:
@@ -99,28 +97,26 @@ def choices_of(answer: Answer) -> list[Answer]:
     return found
 
 
-def commonest(samples: Sequence[Answer]) -> tuple[str | None, int]:
-    """Return the final answer that most samples come to, the earliest of equals, and how many do."""
-    finals = [final for sample in samples if (final := final_answer(sample.text)) is not None]
-    return Counter(finals).most_common(1)[0] if finals else (None, 0)
+def counted(samples: Sequence[Answer], messages: Sequence[Message]) -> list[tuple[Answer, int]]:
+    """Return the first sample of each final answer and how many come to it, the commonest first, then the earliest."""
+    found = finals([sample.text for sample in samples], messages)
+    counts = Counter(final for final in found if final is not None)
+    return [(samples[found.index(final)], count) for final, count in counts.most_common()]
 
 
-def settled(answers: Sequence[Answer], pending: Sequence[Candidate]) -> bool:
-    """Say whether samples still to come cannot change which final answer is commonest."""
-    finals = Counter(
-        final for answer in answers for each in choices_of(answer) if (final := final_answer(each.text)) is not None
-    )
-    counts = [count for _, count in finals.most_common(2)]
-    return bool(counts) and counts[0] > (counts[1] if len(counts) > 1 else 0) + len(pending)
+def _settled(messages: Sequence[Message]) -> Enough:
+    """Return whether samples still to come cannot change which final answer is commonest."""
+
+    def settled(answers: Sequence[Answer], pending: Sequence[Candidate]) -> bool:
+        counts = [count for _, count in counted([each for some in answers for each in choices_of(some)], messages)]
+        return bool(counts) and counts[0] > (counts[1] if len(counts) > 1 else 0) + len(pending)
+
+    return settled
 
 
-def _led_by(final: str, own: Answer, samples: Sequence[Answer]) -> ExpertAnswer:
-    """Return the expert's own answer with a sample that comes to `final` as its first choice, and no more choices."""
-    winner = next(sample for sample in samples if final_answer(sample.text) == final)
-    first = winner.answer.body["choices"][0]
-    others = [choice for choice in own.answer.body["choices"] if choice["message"] is not first["message"]]
-    kept: list[dict[str, Any]] = [first, *others][: len(own.answer.body["choices"])]
-    choices = [{**choice, "index": index} for index, choice in enumerate(kept)]
-    return replace(
-        own.answer, body={**own.answer.body, "choices": choices}, text=winner.text, finish_reason=first["finish_reason"]
-    )
+def _led_by(winner: Answer, own: Answer) -> ExpertAnswer:
+    """Return the expert's own answer with the winner as its first choice, and no more choices."""
+    first, choices = winner.answer.body["choices"][0], own.answer.body["choices"]
+    kept = [first, *(choice for choice in choices if choice["message"] is not first["message"])][: len(choices)]
+    body = {**own.answer.body, "choices": [{**choice, "index": index} for index, choice in enumerate(kept)]}
+    return replace(own.answer, body=body, text=winner.text, finish_reason=first["finish_reason"])

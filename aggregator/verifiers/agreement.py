@@ -24,6 +24,7 @@ class Agreement:
         """Doubt an answer that nobody else has given."""
         if len(inquiry.task.candidates) < 3:
             return None
-        if any(agreed([answer.answer, other.answer]) for other in inquiry.earlier):
+        messages = inquiry.task.messages
+        if any(agreed([answer.answer, other.answer], messages) for other in inquiry.earlier):
             return None
         return "nobody agrees with it yet"

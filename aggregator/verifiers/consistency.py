@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aggregator.extraction import final_answer
 from aggregator.sampling import sampled, samples_differ
 from aggregator.types import Answer, Candidate, FusionTask
+from aggregator.verification import finals
 from aggregator.verifiers.base import Inquiry, read_aside
+from experts.types import Message
 
 
 class SelfConsistency:
@@ -25,20 +26,21 @@ class SelfConsistency:
 
     async def doubt(self, answer: Answer, inquiry: Inquiry) -> str | None:
         """Doubt an answer that too few samples repeat, or that cannot be compared."""
-        final, options = final_answer(answer.text), inquiry.task.config.cascade
-        if final is None or not samples_differ(inquiry.candidate):
+        options, messages = inquiry.task.config.cascade, inquiry.task.messages
+        if finals([answer.text], messages) == [None] or not samples_differ(inquiry.candidate):
             return "its samples cannot be compared"
         more = sampled(inquiry.task, inquiry.candidate, options.samples - 1, options.temperature, answer.expert)
         needed = options.min_agreement * options.samples
 
         def settled(answers: Sequence[Answer], pending: Sequence[Candidate]) -> bool:
-            same = 1 + same_as(final, answers)
+            same = repeated(answer, answers, messages)
             return same >= needed or same + len(pending) < needed
 
         found = await read_aside(more, inquiry, "sample", settled)
-        return None if 1 + same_as(final, found) >= needed else "its samples disagree"
+        return None if repeated(answer, found, messages) >= needed else "its samples disagree"
 
 
-def same_as(final: str, answers: Sequence[Answer]) -> int:
-    """Return how many of the answers come to this final answer."""
-    return sum(final_answer(answer.text) == final for answer in answers)
+def repeated(answer: Answer, samples: Sequence[Answer], messages: Sequence[Message]) -> int:
+    """Return how often an answer was given, itself included."""
+    own, *others = finals([answer.text, *(sample.text for sample in samples)], messages)
+    return 1 + others.count(own)

@@ -64,7 +64,7 @@ def test_sorry_in_the_middle_of_an_answer_is_no_refusal() -> None:
     ],
 )
 def test_answers_agree_on_a_final_answer_or_not_at_all(texts: tuple[str, ...], same: bool) -> None:
-    assert same == agreed([answer(text) for text in texts])
+    assert same == agreed([answer(text) for text in texts], OPEN)
 
 
 @pytest.mark.parametrize(
