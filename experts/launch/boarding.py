@@ -76,7 +76,7 @@ class Boarding:
         self._ticks = itertools.count(1)
         self._ours: set[str] = set()
         self._moves: set[asyncio.Task[bool]] = set()
-        self._turn, self._line = asyncio.Lock(), asyncio.Lock()
+        self._turn, self._line, self._settling = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._waits_since: float | None = None
         self._left = asyncio.Event()
 
@@ -116,10 +116,11 @@ class Boarding:
         Raises:
             ExpertError: the server could not be asked.
         """
-        await self._moved(None, afresh)
-        newcomers, self._new = self._new, []
-        for name in newcomers if not self._dozes else ():
-            await self._moved(name)
+        async with self._settling:  # whoever settles returns when newcomers were tried, also those another tries
+            await self._moved(None, afresh)
+            newcomers, self._new = self._new, []
+            for name in newcomers if not self._dozes else ():
+                await self._moved(name)
 
     @asynccontextmanager
     async def holding(self, expert: str, deadline: float) -> AsyncIterator[None]:
