@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from aggregator.extraction import final_answer
+from aggregator.extraction import alike, final_answer, wanted
 from aggregator.gathering import read_stage, wait_for_all
 from aggregator.types import Answer, Candidate, Failure, FusionReport, FusionTask
 from aggregator.verification import wants_final_answer
@@ -47,15 +47,19 @@ def shown(answer: Answer) -> Shown:
     return answer.expert, answer.domains, answer.weight, answer.text
 
 
-def alike(answers: Sequence[Answer], messages: Sequence[Message]) -> list[list[Answer]]:
+def by_final_answer(answers: Sequence[Answer], messages: Sequence[Message]) -> list[list[Answer]]:
     """Group answers that come to the same final answer, each group heaviest first, in the order they first appear.
 
     A long text on an open question is a group of its own: nothing in it can be compared.
     """
-    closed = wants_final_answer(messages)
+    sought = wanted(messages)
+    closed = sought.kind != "any" or wants_final_answer(messages)
+    finals = [
+        final_answer(answer.text, sought) if closed or len(answer.text.split()) <= LONGEST_BARE_ANSWER else None
+        for answer in answers
+    ]
+    same = alike(final for final in finals if final is not None)
     found: dict[object, list[Answer]] = {}
-    for answer in answers:
-        bare = closed or len(answer.text.split()) <= LONGEST_BARE_ANSWER
-        final = final_answer(answer.text) if bare else None
-        found.setdefault(id(answer) if final is None else final, []).append(answer)
+    for answer, final in zip(answers, finals, strict=True):
+        found.setdefault(id(answer) if final is None else same[final], []).append(answer)
     return [sorted(group, key=lambda answer: -answer.weight) for group in found.values()]

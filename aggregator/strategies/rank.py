@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from aggregator.asides import alike, read_together, remark, shown
+from aggregator.asides import by_final_answer, read_together, remark, shown
 from aggregator.asking import aside_parameters, asked, instructed
 from aggregator.gathering import gather
 from aggregator.ranking import Order, best_first, comparisons, named, wins
@@ -41,7 +41,7 @@ async def _best(answers: Sequence[Answer], task: FusionTask, report: FusionRepor
         remark(report, "tool calls: the primary's")
         return heaviest
     readable = [answer for answer in answers if answer.text.strip() and not has_tool_calls(answer)]
-    groups = sorted(alike(readable, task.messages), key=_weight, reverse=True)[: len(LETTERS)]
+    groups = sorted(by_final_answer(readable, task.messages), key=_weight, reverse=True)[: len(LETTERS)]
     if len(groups) > 1:
         won = await _wins([group[0] for group in groups], task, report)
         return groups[best_first(won, [_weight(group) for group in groups])[0]][0]

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from aggregator.asides import alike, read_together, remark, shown
+from aggregator.asides import by_final_answer, read_together, remark, shown
 from aggregator.asking import instructed, writing_parameters, written
 from aggregator.gathering import gather
 from aggregator.prompts import revising_instructions
@@ -49,7 +49,7 @@ def _nothing_to_revise(own: Answer, peers: Sequence[Answer], task: FusionTask) -
         return "tool calls: the primary's"
     if not peers:
         return "no peer's answer arrived: passed through"
-    agree = own.text.strip() and len(alike([own, *peers], task.messages)) == 1
+    agree = own.text.strip() and len(by_final_answer([own, *peers], task.messages)) == 1
     return "the answers agree: nothing was revised" if agree else ""
 
 

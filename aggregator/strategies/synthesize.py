@@ -4,19 +4,25 @@ The candidates go into the system message as quoted lines (experts.fusion_prompt
 end the quotation or pose as an instruction of ours; the conversation itself is passed on unchanged
 (Mixture-of-Agents, 2406.04692, section 2; Symbolic-MoE's aggregator, 2503.05641). A lone survivor is passed
 straight through, and when the fuser fails before its first chunk the best single answer is returned.
+
+With `layers` above 1 every expert first writes its answer anew, having read all of them as the fuser will. All layers
+together have the candidates' deadline; who fails or is refused keeps its answer, and nobody writes where all agree.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Any
 
-from aggregator.asking import instructed, writing_parameters, written
+from aggregator.asides import by_final_answer, read_together, remark, shown
+from aggregator.asking import asked, instructed, writing_parameters, written
 from aggregator.gathering import gather
 from aggregator.replay import replay
-from aggregator.types import Answer, FusionReport, FusionTask
+from aggregator.types import Answer, Chosen, Failure, FusionReport, FusionTask
 from experts.fusion_prompt import fusion_instructions
-from experts.types import AnswerChunk, ExpertCall
+from experts.types import AnswerChunk, ExpertCall, Message
 
 
 class Synthesize:
@@ -26,6 +32,7 @@ class Synthesize:
 
     async def fuse(self, task: FusionTask, report: FusionReport) -> AsyncGenerator[AnswerChunk, None]:
         """Yield the fuser's answer; see `Strategy.fuse`."""
+        deadline = time.monotonic() + task.limits.deadline_seconds
         answers = await gather(task.candidates, task.limits, report)
         best = max(answers, key=lambda answer: answer.weight)
         if len(answers) == 1 or has_tool_calls(best):
@@ -33,20 +40,54 @@ class Synthesize:
             chunks = replay(best.answer)
             report.answered_by = best.expert
         else:
+            answers = await _layered(answers, task, report, deadline)
+            best = max(answers, key=lambda answer: answer.weight)
             chunks = await written(task, fuser_call(task, answers), best, report)
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
 
 
+async def _layered(answers: list[Answer], task: FusionTask, report: FusionReport, deadline: float) -> list[Answer]:
+    """Return the answers after every layer but the fuser's; an answer that calls tools is in the first one only."""
+    for layer in range(2, task.config.synthesize.layers + 1):
+        texts = [answer for answer in answers if not has_tool_calls(answer)]
+        if len(by_final_answer(texts, task.messages)) < 2:
+            remark(report, f"the answers agree: layer {layer} was not needed")
+            break
+        if time.monotonic() >= deadline:
+            remark(report, f"no time for layer {layer}")
+            break
+        answers = await _rewritten(texts, task, report, deadline)
+        report.answers[:] = answers
+    return answers
+
+
+async def _rewritten(
+    answers: Sequence[Answer], task: FusionTask, report: FusionReport, deadline: float
+) -> list[Answer]:
+    """Return each expert's answer written anew, or the one it had where it gave no other."""
+    calls = [
+        asked(task, Chosen(answer.expert, answer.weight, answer.quality, answer.domains), *_reading(task, answers))
+        for answer in answers
+    ]
+    outcomes = await read_together(calls, task, report, deadline)
+    report.failures.extend(outcome for outcome in outcomes if isinstance(outcome, Failure))
+    return [
+        new if isinstance(new, Answer) and new.text.strip() else old for new, old in zip(outcomes, answers, strict=True)
+    ]
+
+
 def fuser_call(task: FusionTask, answers: Sequence[Answer]) -> ExpertCall:
     """Return the call that asks the fuser to write."""
-    shown = [(answer.expert, answer.domains, answer.weight, answer.text) for answer in answers]
-    return ExpertCall(
-        expert=task.fuser or task.candidates[0].expert,
-        messages=instructed(task.messages, fusion_instructions(shown)),
-        parameters=writing_parameters(task),
-    )
+    messages, parameters = _reading(task, answers)
+    return ExpertCall(task.fuser or task.candidates[0].expert, messages, parameters)
+
+
+def _reading(task: FusionTask, answers: Sequence[Answer]) -> tuple[tuple[Message, ...], dict[str, Any]]:
+    """Return the messages and parameters for whoever writes an answer having read all."""
+    instructions = fusion_instructions([shown(answer) for answer in answers])
+    return instructed(task.messages, instructions), writing_parameters(task)
 
 
 def has_tool_calls(answer: Answer) -> bool:
