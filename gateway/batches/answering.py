@@ -198,4 +198,4 @@ def _told_again(expert: str, request: ChatRequest, kept: Mapping[str, Any]) -> E
         async for chunk in replay(answer):
             yield chunk
 
-    return ExpertStream(ExpertCall(expert, request.messages), chunks)
+    return ExpertStream(ExpertCall(expert, request.messages, request.parameters), chunks)
