@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ from gateway.pipeline import Pipeline
 from gateway.profiling_journal import Journal
 from gateway.profiling_sitting import READING, longest_answer
 from gateway.profiling_spec import FindFile
-from gateway.translate import for_expert
+from gateway.translate import CHARACTERS_PER_TOKEN, for_expert
+from router.conversation import message_text
 
 KIND, SUBJECT = "benchmark-fuser", "fusers"
 FOLDER = "profiling"
@@ -99,9 +101,10 @@ class FuserBenchmark:
         run.progress(0, plan.answers)
         found = {}
         for expert in plan.panelists:
-            parameters = _parameters(expert, spec)
-            calls = [ExpertCall(expert.name, question.messages, parameters) for question in plan.paper.questions]
-            sheets = [Sheet(*each) for each in zip(plan.paper.questions, calls, strict=True)]
+            sheets = [
+                Sheet(question, _fitting(ExpertCall(expert.name, question.messages), expert, spec))
+                for question in plan.paper.questions
+            ]
             found[expert.name] = await sitting.put(expert, sheets, read_on=True)
         return found
 
@@ -119,8 +122,7 @@ class FuserBenchmark:
         return seats
 
     async def _examined(self, fuser: Expert, seats: Sequence[Panel], spec: BenchmarkSpec, sitting: Sitting) -> Answers:
-        parameters = _parameters(fuser, spec)
-        sheets = [Sheet(panel.question, call_for(panel, fuser.name, parameters)) for panel in seats]
+        sheets = [Sheet(panel.question, _fitting(call_for(panel, fuser.name, {}), fuser, spec)) for panel in seats]
         return await sitting.put(fuser, sheets, read_on=False)
 
     async def _written(
@@ -190,8 +192,14 @@ def opened_benchmark(
     return benchmark
 
 
-def _parameters(expert: Expert, spec: BenchmarkSpec) -> dict[str, Any]:
-    return for_expert({"temperature": 0, "max_tokens": spec.max_tokens or longest_answer(expert)}, expert.profile)
+def _fitting(call: ExpertCall, expert: Expert, spec: BenchmarkSpec) -> ExpertCall:
+    """Return the call with an answer no longer than the expert's window leaves room for, unless the spec says."""
+    longest, window = longest_answer(expert), expert.profile.context_window
+    if window is not None:
+        read = sum(len(message_text(message)) for message in call.messages) / CHARACTERS_PER_TOKEN
+        longest = max(1, min(longest, round(window - read)))
+    parameters = {"temperature": 0, "max_tokens": spec.max_tokens or longest}
+    return replace(call, parameters=for_expert(parameters, expert.profile))
 
 
 def _best(fused: Examined) -> dict[str, ExpertName]:
