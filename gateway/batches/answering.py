@@ -29,6 +29,8 @@ from router.types import Assignment, RoutingDecision
 PATIENCE_MS = 3_600_000.0
 """What one line may take, waiting for a place included; the expert's first-token and idle limits hold as ever."""
 STAGED = frozenset({VOTE, CASCADE})
+LAST_RESORT = frozenset({"decompose"})
+"""Strategies that ask those who were assigned only when all else has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Route:
         assigned = len(self.decision.assignments)
         if not self.several:
             return (0,)
+        if self.fusion in LAST_RESORT:
+            return ()
         if self.fusion not in STAGED:
             return tuple(range(assigned))
         return tuple(range((self.decision.stages or ((1,) if self.fusion == CASCADE else (assigned,)))[0]))

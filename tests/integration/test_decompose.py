@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.bench.two_domains import planner as scripted
 from tests.conftest import expert_record, gateway_over
@@ -162,3 +165,23 @@ async def test_the_cap_on_calls_leaves_the_primary_its_call() -> None:
 
     assert "would be used up" in body["fusion"]["note"]
     assert 2 == len(world.planner.requests + world.science.requests + world.math.requests)
+
+
+async def test_a_line_of_a_batch_asks_no_candidate_before_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSILIUM_STATE_DIR", str(tmp_path))
+    world = World()
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": ask()}
+    async with world.client() as client:
+        file = {"file": ("lines.jsonl", json.dumps(line).encode())}
+        uploaded = (await client.post("/v1/files", files=file, data={"purpose": "batch"})).json()
+        ordered = {"input_file_id": uploaded["id"], "endpoint": line["url"], "completion_window": "24h"}
+        batch = (await client.post("/v1/batches", json=ordered)).json()
+        while batch["status"] not in ("completed", "failed"):
+            await asyncio.sleep(0.05)
+            batch = (await client.get(f"/v1/batches/{batch['id']}")).json()
+        out = (await client.get(f"/v1/files/{batch['output_file_id']}/content")).text
+
+    assert WORKING == json.loads(out)["response"]["body"]["choices"][0]["message"]["content"]
+    assert (1, 1, 1) == (len(world.planner.requests), len(world.science.requests), len(world.math.requests))
