@@ -54,11 +54,12 @@ class Panel:
 
 
 def seats(roles: Sequence[RoleConfig], candidates: Sequence[Candidate]) -> list[Seat]:
-    """Return who sits where: named experts on their seats, the candidates in turn on the others."""
+    """Return who sits where: named experts on their seats, the candidates that have none in turn on the others."""
     if not roles:
         return [_own_seat(candidate) for candidate in candidates]
     known = {candidate.expert: as_chosen(candidate) for candidate in candidates}
-    in_turn = cycle(known.values())
+    named = {role.expert for role in roles}
+    in_turn = cycle([who for name, who in known.items() if name not in named] or known.values())
     return [
         Seat(
             role.name,
