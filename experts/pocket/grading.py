@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from experts.pocket.question import PocketQuestion
-from experts.pocket.sandbox import run_python
+from experts.sandbox import run_python
 
 ANSWER_LINE = re.compile(r"^\s*Answer:[ \t]*(.+?)\s*$", re.MULTILINE)
 PYTHON_BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from experts.pocket.grading import python_block
-from experts.pocket.sandbox import run_python
 from experts.profiling.question import LETTERS, Kind, Question
 from experts.profiling.units import Quantity, converted, quantity
+from experts.sandbox import run_python
 
 _OPTION_WORD = re.compile(r"(?i)^(?:option|choice|letter)\s+")
 _LONE_LETTER = re.compile(r"(?:^|[\s(\[*])([A-Z])(?=[\s).,:;*\]]|$)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from experts.pocket.sandbox import OUTPUT_BYTES, run_python
+from experts.sandbox import OUTPUT_BYTES, run_python
 
 
 def test_output_of_a_good_program_is_returned() -> None:
