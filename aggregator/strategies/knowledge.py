@@ -34,8 +34,9 @@ class Knowledge:
 
     async def fuse(self, task: FusionTask, report: FusionReport) -> AsyncGenerator[AnswerChunk, None]:
         """Yield the generalist's answer; see `Strategy.fuse`."""
-        if offers_tools(task):
-            remark(report, "the request offers tools: the primary answers alone")
+        alone = [candidate.expert for candidate in task.candidates] == [task.fuser]
+        if why := "there is no other specialist" if alone else offers_tools(task):
+            remark(report, f"{why}: the primary answers alone")
             chunks = Single().fuse(task, report)
         else:
             passages = _passages(await _written(task, report), task, report)

@@ -42,8 +42,9 @@ class Panel:
 
     async def fuse(self, task: FusionTask, report: FusionReport) -> AsyncGenerator[AnswerChunk, None]:
         """Yield the decision; see `Strategy.fuse`."""
-        if offers_tools(task):
-            remark(report, "the request offers tools: the primary answers alone")
+        alone = len(task.candidates) == 1 and not task.config.panel.roles
+        if why := "nobody else has a seat" if alone else offers_tools(task):
+            remark(report, f"{why}: the primary answers alone")
             chunks = Single().fuse(task, report)
         else:
             instructions = deciding_instructions(await _reports(task, report))
@@ -92,9 +93,10 @@ async def _reports(task: FusionTask, report: FusionReport) -> list[tuple[str, st
     return [(roles[id(answer.answer.facts)], answer.expert, answer.text) for answer in answers if answer.text.strip()]
 
 
-def offers_tools(task: FusionTask) -> bool:
-    """Say whether the client's answer may be a tool call, which no report and no background can lead to."""
-    return bool(task.parameters.get("tools")) and task.parameters.get("tool_choice") != "none"
+def offers_tools(task: FusionTask) -> str:
+    """Say where the client's answer may be a tool call, which no report and no background can lead to; else nothing."""
+    offered = task.parameters.get("tools") and task.parameters.get("tool_choice") != "none"
+    return "the request offers tools" if offered or task.parameters.get("functions") else ""
 
 
 async def written_or_alone(

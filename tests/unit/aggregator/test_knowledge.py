@@ -88,6 +88,14 @@ async def test_the_generalist_writes_no_background_for_itself_when_others_can() 
     assert ["a", "fuser"] == ask.experts
 
 
+async def test_one_specialist_is_enough_unless_it_is_the_generalist_itself() -> None:
+    ask = specialists(a=NAIROBI)
+    text, _ = await fused(Knowledge(), *candidates("a"), ask=ask)
+    own, _ = await fused(Knowledge(), *candidates("fuser"), ask=ask)
+
+    assert ("It is Nairobi.", "fuser's own answer", ["a", "fuser"]) == (text, own, ask.experts)
+
+
 @pytest.mark.parametrize("budget", [16, 40, 60, 90, 400])
 async def test_the_token_budget_is_never_exceeded(budget: int) -> None:
     background = {f"e{n}": f"Kenya number {n}. {'The capital of Kenya lies high. ' * n}" for n in range(6)}

@@ -123,3 +123,12 @@ async def test_a_hostile_report_reaches_the_fuser_only_as_quoted_lines() -> None
 
     assert ours(benign.calls) == ours(hostile.calls)
     assert "HACKED" in quotes(hostile.calls)
+
+
+async def test_one_candidate_is_a_panel_only_where_roles_are_fixed() -> None:
+    ask = members(fuser="Buy.")
+    alone, _ = await fused(Panel(), two()[0], ask=ask)
+    text, _ = await fused(Panel(), two()[0], ask=ask, config=ROLES)
+
+    assert ("the primary's own answer", "Buy.") == (alone, text)
+    assert ["reader", "a", "a", "fuser"] == ask.experts
