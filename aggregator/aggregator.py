@@ -9,7 +9,7 @@ from aggregator.strategies import STRATEGIES, Strategy
 from aggregator.types import FusedStream, FusionReport, FusionTask
 
 SINGLE = "single"
-ENOUGH_WITH_ONE = frozenset({"decompose", "self"})
+ENOUGH_WITH_ONE = frozenset({"decompose", "knowledge", "panel", "self"})
 """Strategies that make something of a single candidate; for all others it is the answer."""
 
 
@@ -19,8 +19,8 @@ class Aggregator:
     def __init__(self, strategies: Mapping[str, Strategy] = STRATEGIES) -> None:
         self._strategies = strategies
 
-    def strategy(self, name: str) -> Strategy:
-        """Return the strategy called `name` ("none" is another word for "single").
+    def strategy(self, name: str, candidates: int = 2) -> Strategy:
+        """Return the strategy called `name` ("none" is another word for "single") for so many candidates.
 
         Raises:
             UnknownStrategy: there is no such strategy.
@@ -28,11 +28,11 @@ class Aggregator:
         asked = SINGLE if name == "none" else name
         if asked not in self._strategies:
             raise UnknownStrategy(name, [*self._strategies, "none"])
-        return self._strategies[asked]
+        alone = candidates == 1 and asked not in ENOUGH_WITH_ONE
+        return self._strategies[SINGLE if alone else asked]
 
     def fuse(self, task: FusionTask, strategy: str) -> FusedStream:
         """Return the (lazy) fused answer."""
-        asked = self.strategy(strategy)
-        chosen = asked if len(task.candidates) > 1 or asked.name in ENOUGH_WITH_ONE else self.strategy(SINGLE)
+        chosen = self.strategy(strategy, len(task.candidates))
         report = FusionReport(strategy=chosen.name)
         return FusedStream(chosen.fuse(task, report), report)

@@ -144,7 +144,7 @@ class Step:
     expert: ExpertName | None = None
     text: str = ""
     final: str | None = None
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     error: str = ""
 
 

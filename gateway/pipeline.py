@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from aggregator import Aggregator, FusionConfig
-from aggregator.aggregator import ENOUGH_WITH_ONE
 from aggregator.asking import as_chosen
+from aggregator.config import AutoOptions
+from aggregator.strategies.auto import SINGLE, Choice, by_kind, choose
 from aggregator.types import Candidate, Chosen, FusedStream, FusionTask, Route
 from experts.dispatcher import Dispatcher
 from experts.profile import SkillProfile
@@ -32,7 +33,7 @@ from router.types import Assignment, Load, Query, RoutingDecision, Thinking
 
 AUTO, COUNCIL = "auto", "council"
 NAMED, CASCADE, VOTE = "named", "cascade", "vote"
-ALONE = frozenset({"none", "single"})
+ALONE = frozenset({"none", "self", SINGLE})
 NOTHING_KNOWN: Mapping[int, ExpertStream] = MappingProxyType({})
 VIRTUAL_MODELS = {
     AUTO: "The router picks the expert for each conversation.",
@@ -45,7 +46,7 @@ class Answering:
     """An answer under way: who was chosen, how it is fused, what of the request was left out."""
 
     decision: RoutingDecision
-    fusion: str
+    fusion: Choice
     ignored: tuple[str, ...]
     stream: FusedStream
 
@@ -56,7 +57,8 @@ class Pipeline:
     `unfit` says which experts cannot serve right now and why; `default` is the generalist's name; `learned` lays
     over profiles what feedback taught; `policy` names the policy of an A/B arm, None for the configured one;
     `load` says what experts are doing now; `fusers` who was measured to fuse best what a decision is about, best
-    first. It remembers the experts of sessions, and how many were lately needed.
+    first; `advice` what was measured to pay where answers cannot be compared, None where nothing was. It remembers
+    the experts of sessions, and how many were lately needed.
     """
 
     def __init__(
@@ -73,12 +75,13 @@ class Pipeline:
         policy: Callable[[ChatRequest], str | None] = lambda _: None,
         load: Callable[[], Mapping[ExpertName, Load]] = dict,
         fusers: Callable[[RoutingDecision], tuple[ExpertName, ...]] = lambda _: (),
+        advice: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.registry, self.router = registry, router
         self.dispatcher, self.aggregator = dispatcher, aggregator
         self.fusion, self.default, self.unfit = fusion, default, unfit
         self.fusers = fusers
-        self.learned, self.policy, self.load = learned, policy, load
+        self.learned, self.policy, self.load, self.advice = learned, policy, load, advice
         self.sessions = Sessions(router.config.session_ttl_seconds)
         self.mean_experts = MeanExperts(router.config.mean_experts, router.config.max_experts)
 
@@ -108,7 +111,7 @@ class Pipeline:
             policy=self.policy(request) or query.policy or cascade,
             load=self.load() if self._load_counts(request) else {},
             incumbent=self.sessions.incumbent(session_of(request, client)),
-            staged=self.router.config.staged and VOTE == (request.options.fusion or self.fusion.strategy),
+            staged=self.router.config.staged and VOTE == self._foreseen(request),
             seed=secrets.randbits(63),
         )
         return self.mean_experts.limited(query), profiles
@@ -127,19 +130,38 @@ class Pipeline:
             return 1
         if CASCADE in (options.fusion, options.policy or routing.policy):
             return routing.cascade.cheap_first + 1
-        several = request.model == COUNCIL or options.fusion is not None
+        several = wants_several(request) and self._foreseen(request) not in ALONE
         return min(self.fusion.max_experts, self.fusion.max_calls) if several else 1
 
-    def fusion_of(self, request: ChatRequest, decision: RoutingDecision) -> str:
-        """Return the strategy that will be used.
+    def fusion_of(self, request: ChatRequest, decision: RoutingDecision) -> Choice:
+        """Return the strategy that will be used, and why.
 
         Raises:
             UnknownStrategy: the request names one that does not exist.
         """
-        asked = request.options.fusion or decision.fusion or self.fusion.strategy
-        strategy = self.aggregator.strategy(asked).name
-        wanted = strategy in ENOUGH_WITH_ONE and (request.model == COUNCIL or request.options.fusion is not None)
-        return strategy if len(decision.assignments) > 1 or wanted else "single"
+        asked, candidates = self._asked(request), chosen(decision, {})
+        if decision.fusion and (request.options.fusion is None or asked == AUTO):
+            asked = decision.fusion
+        strategy = self.aggregator.strategy(asked, len(candidates)).name
+        if len(candidates) == 1 and not wants_several(request):
+            return Choice(SINGLE)
+        if asked == AUTO:
+            return choose(candidates, request.messages, request.parameters, self._auto())
+        return Choice(strategy)
+
+    def _asked(self, request: ChatRequest) -> str:
+        return request.options.fusion or self.fusion.strategy
+
+    def _foreseen(self, request: ChatRequest) -> str:
+        """Return the strategy that will be used as far as the question tells; who answers may make it `single`."""
+        asked = self._asked(request)
+        return by_kind(request.messages, request.parameters, self._auto()).strategy if asked == AUTO else asked
+
+    def _auto(self) -> AutoOptions:
+        """Return what `auto` goes by: where the configuration does not say what open questions get, the advice does."""
+        options = self.fusion.auto
+        advised = None if "open" in options.model_fields_set else self.advice()
+        return options if advised is None else options.model_copy(update={"open": advised})
 
     async def answer(self, request: ChatRequest, client: str = "") -> Answering:
         """Decide, plan and open the answer's stream; the caller reads it to the end or closes it.
@@ -177,11 +199,11 @@ class Pipeline:
         )
         task = self._fusion_task(request, candidates, decision, latitude)
         ignored = ignored_fields(request, decision, world)
-        return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion))
+        return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion.strategy))
 
     def calls(self, request: ChatRequest, decision: RoutingDecision, world: Snapshot) -> tuple[ExpertStream, ...]:
         """Return the (lazy) stream of each assigned expert, best first."""
-        fusion = self.fusion_of(request, decision)
+        fusion = self.fusion_of(request, decision).strategy
         turns = (len(decision.stages) or len(decision.assignments)) if fusion == CASCADE else 1
         return self.dispatcher.run(plan(decision, request, world, turns), world)
 
@@ -226,6 +248,11 @@ class Pipeline:
 def session_of(request: ChatRequest, client: str) -> Session | None:
     """Return the session that a client's request belongs to, or None."""
     return None if request.session is None else (client, request.session)
+
+
+def wants_several(request: ChatRequest) -> bool:
+    """Say whether a client asks for several experts' answers, if they are worth it."""
+    return request.model == COUNCIL or request.options.fusion is not None
 
 
 def named(expert: ExpertName, snapshot: Snapshot, thinking: Thinking = "auto") -> RoutingDecision:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aggregator import Aggregator
 from aggregator.errors import UnknownStrategy
+from aggregator.strategies.auto import AUTO
 from experts.backends import BACKENDS, VllmBackend, make_client
 from experts.backends.base import Backend
 from experts.config import resolve_folder
@@ -179,6 +180,7 @@ async def open_services(
             unfit=lambda: built[0].unfit(),
             load=lambda: built[0].load(),
             fusers=fusers.best_first,
+            advice=fusers.advice,
             learned=learner.overlaid,
             policy=split.policy,
         )
@@ -254,15 +256,20 @@ def asking(expert: ExpertName | None, registry: Registry, dispatcher: Dispatcher
 
 
 def check_strategy(config: GatewayConfig) -> None:
-    """Refuse a fusion strategy that does not exist.
+    """Refuse a fusion strategy that does not exist, and an `auto` that leads back to itself.
 
     Raises:
-        ConfigError: fusion.strategy names none.
+        ConfigError: fusion.strategy, fusion.auto.closed or fusion.auto.open names none that can be used there.
     """
-    try:
-        Aggregator().strategy(config.fusion.strategy)
-    except UnknownStrategy as error:
-        raise ConfigError(f"fusion.strategy: {error}") from error
+    fusion = config.fusion
+    meant = {"strategy": fusion.strategy, "auto.closed": fusion.auto.closed, "auto.open": fusion.auto.open}
+    for key, name in meant.items():
+        try:
+            Aggregator().strategy(name)
+        except UnknownStrategy as error:
+            raise ConfigError(f"fusion.{key}: {error}") from error
+        if key != "strategy" and name == AUTO:
+            raise ConfigError(f"fusion.{key}: 'auto' cannot choose itself.")
 
 
 def routing_config(routing: RoutingConfig, default: ExpertName, root: Path) -> RoutingConfig:

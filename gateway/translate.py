@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aggregator.strategies.auto import Choice
 from aggregator.types import Answer, FusedAnswer, FusedStream, FusionReport, Step
 from experts.profile import SkillProfile
 from experts.types import AnswerChunk, Usage
@@ -175,7 +176,7 @@ def usage_body(usage: Usage) -> dict[str, int]:
     }
 
 
-def explanation(decision: RoutingDecision, fusion: str, ignored: Iterable[str]) -> dict[str, Any]:
+def explanation(decision: RoutingDecision, fusion: Choice, ignored: Iterable[str]) -> dict[str, Any]:
     """Return the decision as `/v1/route` and `explain` show it."""
     return {
         "policy": decision.policy,
@@ -185,7 +186,8 @@ def explanation(decision: RoutingDecision, fusion: str, ignored: Iterable[str]) 
         "skills": list(decision.skills),
         "difficulty": decision.difficulty,
         "thinking": decision.thinking,
-        "fusion": fusion,
+        "fusion": fusion.shown,
+        "fusion_reason": fusion.reason,
         "stages": list(decision.stages),
         "cost_usd": decision.cost_usd,
         "experts": [_assignment(assignment) for assignment in decision.assignments],

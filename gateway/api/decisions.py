@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from aggregator.strategies.auto import Choice
 from gateway.decisions import SHOWN, Outcome, Remembered, opinion_facts
 from gateway.deps import AdminDep, ServicesDep
 from gateway.errors import InvalidRequest
@@ -44,7 +45,7 @@ def shown_decision(entry: Remembered, *, texts: bool) -> dict[str, Any]:
         "outcome": None if entry.outcome is None else shown_outcome(entry.outcome),
         "feedback": opinion_facts(entry.opinion, texts=texts),
         "learned": None if entry.lesson is None else {name: dict(row) for name, row in entry.lesson.moved.items()},
-        "routing": None if decision is None else explanation(decision, decision.fusion or "none", ()),
+        "routing": None if decision is None else explanation(decision, Choice(decision.fusion or "none"), ()),
     }
     return {**shown, "prompt": entry.prompt} if texts else shown
 

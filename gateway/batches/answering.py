@@ -110,7 +110,8 @@ class Answerer:
         fusion = self._pipeline.fusion_of(request, decision)
         if self._metrics is not None:
             self._metrics.decided(decision)
-        return Route(decision, fusion, explanation(decision, fusion, ()) if request.options.explain else None)
+        explained = explanation(decision, fusion, ()) if request.options.explain else None
+        return Route(decision, fusion.strategy, explained)
 
     async def alone(self, body: Mapping[str, Any], route: Route) -> dict[str, Any]:
         """Return the chat completion of a line that one expert answers.
