@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from aggregator.asides import remark
+from aggregator.asides import gather_texts, remark
 from aggregator.asking import as_chosen, aside_parameters, asked, instructed
 from aggregator.background import estimated_tokens, screened
-from aggregator.errors import QuorumNotReached
-from aggregator.gathering import gather
 from aggregator.prompts import background_instructions, informed_instructions, passage
 from aggregator.strategies.panel import offers_tools, written_or_alone
 from aggregator.strategies.single import Single
-from aggregator.types import Answer, FusionReport, FusionTask
-from experts.errors import ExpertError
+from aggregator.types import Answer, FusionReport, FusionTask, Step
 from experts.types import AnswerChunk, Message
 
 ENOUGH_WORDS = 4
@@ -53,11 +50,11 @@ async def _written(task: FusionTask, report: FusionReport) -> list[Answer]:
     messages = instructed(task.messages, background_instructions(task.config.knowledge.max_words))
     parameters = aside_parameters(task)
     calls = [asked(task, as_chosen(candidate), messages, parameters) for candidate in specialists]
-    try:
-        await gather(calls, task.limits, report)
-    except (ExpertError, QuorumNotReached):
+    found, missed = await gather_texts(calls, task, report)
+    if missed is not None:
         remark(report, "fewer specialists than the quorum wrote background")
-    return sorted(report.answers, key=lambda answer: -answer.weight)
+    report.steps.extend(Step("background", one.expert, one.text, usage=one.answer.usage) for one in found)
+    return sorted(found, key=lambda answer: -answer.weight)
 
 
 def _passages(written: list[Answer], task: FusionTask, report: FusionReport) -> list[str]:

@@ -12,14 +12,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import cycle
 
-from aggregator.asides import remark
+from aggregator.asides import gather_texts, remark
 from aggregator.asking import as_chosen, aside_parameters, asked, instructed, writing_parameters
 from aggregator.config import RoleConfig
-from aggregator.gathering import gather
 from aggregator.prompts import deciding_instructions, role_instructions
 from aggregator.replay import pass_through
 from aggregator.strategies.single import Single
-from aggregator.types import Candidate, Chosen, Failure, FusionReport, FusionTask
+from aggregator.types import Candidate, Chosen, Failure, FusionReport, FusionTask, Step
 from experts.errors import ExpertError
 from experts.types import AnswerChunk, ExpertCall
 
@@ -87,7 +86,12 @@ async def _reports(task: FusionTask, report: FusionReport) -> list[tuple[str, st
         messages = instructed(task.messages, role_instructions(seat.role, seat.instructions))
         calls.append(asked(task, seat.chosen, messages, parameters))
         roles[id(calls[-1].stream.facts)] = seat.role
-    answers = await gather(calls, task.limits, report)
+    answers, missed = await gather_texts(calls, task, report)
+    if missed is not None:
+        raise missed
+    for answer in answers:
+        role = roles[id(answer.answer.facts)]
+        report.steps.append(Step(f"report: {role}", answer.expert, answer.text, usage=answer.answer.usage))
     if len(answers) < len(calls):
         remark(report, f"{len(calls) - len(answers)} of {len(calls)} seats stayed empty")
     return [(roles[id(answer.answer.facts)], answer.expert, answer.text) for answer in answers if answer.text.strip()]

@@ -41,17 +41,14 @@ async def _best(answers: Sequence[Answer], task: FusionTask, report: FusionRepor
         remark(report, "tool calls: the primary's")
         return heaviest
     readable = [answer for answer in answers if answer.text.strip() and not has_tool_calls(answer)]
-    groups = sorted(by_final_answer(readable, task.messages), key=_weight, reverse=True)[: len(LETTERS)]
+    groups = sorted(by_final_answer(readable, task.messages), key=lambda group: -group.weight)[: len(LETTERS)]
+    report.finals.update({answer.expert: group.final for group in groups if group.final for answer in group.answers})
     if len(groups) > 1:
-        won = await _wins([group[0] for group in groups], task, report)
-        return groups[best_first(won, [_weight(group) for group in groups])[0]][0]
-    alone = len(answers) == 1
-    remark(report, "one answer arrived: passed through" if alone else "the answers agree: nobody compared them")
-    return groups[0][0] if groups else heaviest
-
-
-def _weight(group: Sequence[Answer]) -> float:
-    return round(sum(answer.weight for answer in group), 9)
+        won = await _wins([group.answers[0] for group in groups], task, report)
+        return groups[best_first(won, [group.weight for group in groups])[0]].answers[0]
+    few = "one answer arrived: passed through" if len(answers) == 1 else "fewer than two answers have words"
+    remark(report, few if len(readable) < 2 else "the answers agree: nobody compared them")
+    return groups[0].answers[0] if groups else heaviest
 
 
 async def _wins(answers: Sequence[Answer], task: FusionTask, report: FusionReport) -> list[float]:

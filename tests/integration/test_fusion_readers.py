@@ -102,7 +102,9 @@ async def test_a_panel_reports_and_the_fuser_decides_in_the_clients_form() -> No
     assert "What happened?" in system(one.requests[0])
     assert (None, 9) == (two.requests[0].get("max_tokens"), fuser.requests[0]["max_tokens"])
     assert "\nrisk (two):\n|risk: low\n\nnews (one):\n|news: calm" in system(fuser.requests[0])
-    assert {"one", "two"} == {candidate["expert"] for candidate in body["fusion"]["candidates"]}
+    assert {("report: news", "one"), ("report: risk", "two")} == {
+        (step["question"], step["expert"]) for step in body["fusion"]["steps"]
+    }
 
 
 async def test_a_panel_never_asks_an_expert_that_the_client_denies() -> None:
@@ -130,4 +132,5 @@ async def test_knowledge_shows_the_generalist_what_passed_and_says_what_did_not(
     assert ("It is Nairobi.", "left out: two (not about the question)") == (text(body), body["fusion"]["note"])
     assert "|Kenya lies in Africa. The capital of Kenya is Nairobi." in system(fuser.requests[0])
     assert "HACKED" not in system(fuser.requests[0])
-    assert {"one", "two"} == {candidate["expert"] for candidate in body["fusion"]["candidates"]}
+    assert {"one", "two"} == {step["expert"] for step in body["fusion"]["steps"]}
+    assert [] == body["fusion"]["candidates"]

@@ -39,6 +39,8 @@ async def test_the_generalist_answers_with_the_background_that_passed() -> None:
     assert "Mombasa" not in quotes(ask.calls)
     assert "Whales" not in quotes(ask.calls)
     assert "left out: b (contradicts the others), d (not about the question)" == report.note
+    assert ["a", "b", "c", "d"] == [step.expert for step in report.steps]
+    assert [] == report.answers
     assert QUESTION == ask.calls[-1].messages[1:]
     assert (5, 10) == (report.attempts, report.usage.prompt_tokens)
 

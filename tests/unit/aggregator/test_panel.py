@@ -17,6 +17,8 @@ PRICES = RoleConfig(name="prices", instructions="Look at the prices.")
 RISK = RoleConfig(name="risk", instructions="What can go wrong?")
 ROLES = FusionConfig(panel=PanelOptions(roles=(NEWS, PRICES, RISK)))
 
+ROLES_AND_WHO = (("news", "reader"), ("prices", "a"), ("risk", "b"))
+
 
 def two() -> tuple[Candidate, Candidate]:
     return says("a", "the primary's own answer", 0.6), says("b", "another", 0.4)
@@ -35,7 +37,9 @@ async def test_each_seat_reports_in_its_role_and_the_fuser_decides_over_their_re
     assert ["reader", "a", "b", "fuser"] == ask.experts
     assert "Your role on a panel: news. Read the news.\n" in system(ask.calls[0])
     assert "\nnews (reader):\n|reader reports\n\nprices (a):\n|a reports\n" in system(ask.calls[-1])
-    assert ["reader", "a", "b"] == [answer.expert for answer in report.answers]
+    told = [(step.question, step.expert, step.text) for step in report.steps]
+    assert [(f"report: {role}", who, f"{who} reports") for role, who in ROLES_AND_WHO] == told
+    assert [] == report.answers
     assert (4, 8) == (report.attempts, report.usage.prompt_tokens)
     assert all(QUESTION == call.messages[1:] for call in ask.calls)
 

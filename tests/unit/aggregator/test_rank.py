@@ -60,6 +60,7 @@ async def test_answers_that_come_to_the_same_are_compared_once_with_their_weight
 
     assert (2, "Answer: Nairobi") == (len(ask.calls), text)
     assert "no comparison named an answer: the heaviest is returned" == report.note
+    assert {"a": "mombasa", "b": "nairobi", "c": "nairobi"} == report.finals
 
 
 async def test_when_all_agree_nobody_is_asked() -> None:
