@@ -53,7 +53,7 @@ async def _best(answers: Sequence[Answer], task: FusionTask, report: FusionRepor
 
 async def _wins(answers: Sequence[Answer], task: FusionTask, report: FusionReport) -> list[float]:
     """Ask the fuser for every comparison at once and return the wins of each answer."""
-    orders = comparisons(len(answers), task.config.rank.pairs_up_to)
+    orders = comparisons(len(answers), _pairs_up_to(task))
     calls = [_comparison(task, [answers[number] for number in order]) for order in orders]
     outcomes = await read_together(calls, task, report)
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
@@ -65,6 +65,12 @@ async def _wins(answers: Sequence[Answer], task: FusionTask, report: FusionRepor
     ]
     _remark_what_was_unusual(orders, places, report)
     return wins(len(answers), orders, places)
+
+
+def _pairs_up_to(task: FusionTask) -> int:
+    """Return how many answers may be compared pair by pair: some pairs must not be refused for want of calls."""
+    left = task.config.max_calls - len(task.candidates)
+    return max(count for count in range(1, task.config.rank.pairs_up_to + 1) if count * (count - 1) <= max(0, left))
 
 
 def _comparison(task: FusionTask, answers: Sequence[Answer]) -> Candidate:

@@ -53,6 +53,15 @@ async def test_many_are_listed_together_in_two_orders() -> None:
     assert shown[0] == ["a", "b", "c"] == shown[1][::-1]
 
 
+async def test_answers_are_listed_together_where_not_all_pairs_could_be_asked() -> None:
+    ask = reader_who_wants("Nairobi")
+    await fused(Rank(), *three(), ask=ask, config=FusionConfig(max_calls=8))
+    pairs = len(ask.calls)
+    await fused(Rank(), *three(), ask=ask, config=FusionConfig(max_calls=9))
+
+    assert (2, 6) == (pairs, len(ask.calls) - pairs)
+
+
 async def test_answers_that_come_to_the_same_are_compared_once_with_their_weights_together() -> None:
     candidates = (says("a", "Mombasa", 0.4), says("b", "Answer: Nairobi", 0.35), says("c", "Nairobi.", 0.25))
     ask = Asked(lambda _: "both are good")
