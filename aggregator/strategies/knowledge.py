@@ -49,7 +49,8 @@ async def _written(task: FusionTask, report: FusionReport) -> list[Answer]:
     specialists = [candidate for candidate in task.candidates if candidate.expert != task.fuser] or task.candidates
     messages = instructed(task.messages, background_instructions(task.config.knowledge.max_words))
     parameters = aside_parameters(task)
-    calls = [asked(task, as_chosen(candidate), messages, parameters) for candidate in specialists]
+    heard = specialists[: task.config.max_calls - 1]  # the call that is left is for who answers
+    calls = [asked(task, as_chosen(candidate), messages, parameters) for candidate in heard]
     found, missed = await gather_texts(calls, task, report)
     if missed is not None:
         remark(report, "fewer specialists than the quorum wrote background")

@@ -41,7 +41,7 @@ class Panel:
 
     async def fuse(self, task: FusionTask, report: FusionReport) -> AsyncGenerator[AnswerChunk, None]:
         """Yield the decision; see `Strategy.fuse`."""
-        alone = len(task.candidates) == 1 and not task.config.panel.roles
+        alone = (len(task.candidates) == 1 and not task.config.panel.roles) or task.config.max_calls == 1
         if why := "nobody else has a seat" if alone else offers_tools(task):
             remark(report, f"{why}: the primary answers alone")
             chunks = Single().fuse(task, report)
@@ -76,13 +76,13 @@ def _own_seat(candidate: Candidate) -> Seat:
 
 
 async def _reports(task: FusionTask, report: FusionReport) -> list[tuple[str, str, str]]:
-    """Return (role, expert, text) of every seat that reported.
+    """Return (role, expert, text) of every seat that reported; one of the request's calls is kept for the decision.
 
     Raises:
         QuorumNotReached: too few did.
     """
     parameters, calls, roles = aside_parameters(task), list[Candidate](), dict[int, str]()
-    for seat in seats(task.config.panel.roles, task.candidates):
+    for seat in seats(task.config.panel.roles, task.candidates)[: task.config.max_calls - 1]:
         messages = instructed(task.messages, role_instructions(seat.role, seat.instructions))
         calls.append(asked(task, seat.chosen, messages, parameters))
         roles[id(calls[-1].stream.facts)] = seat.role
