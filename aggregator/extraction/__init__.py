@@ -3,7 +3,7 @@ r"""Find the comparable final answer inside a text: what a vote can count.
 asked      what kind of answer a question wants, read off the conversation
 finding    where in a text the answer stands
 spelling   one spelling for equal answers: numbers with units, choices, literals, words
-behaviour  code compared by what it returns, in the sandbox
+behaviour  code compared by what it returns, in the sandbox      trials  what it is called with
 """
 
 from aggregator.extraction.asked import ANYTHING, Kind, Wanted, wanted

@@ -99,6 +99,11 @@ def _options(question: str) -> tuple[str, ...]:
     return tuple(found) if len(found) > 1 else ()
 
 
+def said_last(messages: Sequence[Message]) -> str:
+    """Return the text of the last message."""
+    return _text(messages[-1]) if messages else ""
+
+
 def _text(message: Message) -> str:
     content = message.get("content")
     if isinstance(content, str):

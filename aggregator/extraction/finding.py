@@ -1,9 +1,9 @@
 r"""Where in a text does the final answer stand? Thoughts, up to `</think>`, are not part of an answer.
 
 Of any kind, the first of these that is there: the last JSON field "answer"; \boxed{...}; a line "Answer: ..." or "the
-answer is ..."; a fenced code block (compared by its syntax tree, so layout and comments do not matter); a number the
-text ends on after "is", "equals" or "="; a text that is short as a whole; the last number of a longer one. Longer texts
-without any of these have no comparable answer.
+answer is ..."; a fenced code block (compared by its syntax tree, so layout and comments do not matter); a text that is
+JSON as a whole; a number the text ends on after "is", "equals" or "="; a text that is short as a whole; the last number
+of a longer one. Longer texts without any of these have no comparable answer.
 
 Where it is known what the question wants, only that is looked for, and where the question says how the answer is to be
 given ("the answer is (X)", a field "answer"), only what is given so, or is nothing but the answer. A choice is a letter
@@ -53,6 +53,8 @@ def _any(text: str, _wanted: Wanted) -> str | None:
             return normalise(explicit)
     if (source := code_block(text)) is not None:
         return syntax(source)
+    if (structure := _structure(text)) is not None:
+        return structure
     if concluded := _CONCLUDED.search(text[-LONGEST_ANSWER:]):
         return normalise(concluded["answer"])
     return normalise(text) if _short(text) else _last_number(text)
@@ -146,6 +148,16 @@ def syntax(source: str) -> str | None:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             pass
     return " ".join(source.split()) or None
+
+
+def _structure(text: str) -> str | None:
+    """Return a text that is JSON as a whole, the order of its keys and its layout aside."""
+    if text[:1] not in ("{", "[") or len(text) > LONGEST_CODE:
+        return None
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _field(text: str) -> str | None:
