@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-decompose docs clean
+.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-decompose bench-pocket-fusion docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ fmt: $(DEV) ## Format and fix what can be fixed
 bench: setup ## Measure: pocket accuracy through the gateway, routing cost
 	$(BIN)/python -m tests.bench.pocket
 	$(BIN)/python -m tests.bench.routing_cost
+
+bench-pocket-fusion: setup ## Measure: voting, writing and comparing by the pocket fuser, through the gateway on a real vLLM
+	$(BIN)/python -m tests.bench.pocket_fusion
 
 bench-router-speed: $(DEV) ## Measure: encoder runtimes, routing decisions, and semantic-router beside them
 	$(BIN)/python -m tests.bench.router_speed
