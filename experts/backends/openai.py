@@ -26,6 +26,8 @@ from experts.registry import Expert, Replica
 from experts.types import AnswerChunk, ExpertCall, Usage
 
 PROBE_TIMEOUT_SECONDS = 3.0
+MOST_PARTS = 1024
+"""Choices, or tool calls of one, that an answer may have: an index beyond is taken for nonsense."""
 OVERLOADED = frozenset({429, 503})
 HTTPX_ERRORS: dict[type[httpx.HTTPError], tuple[type[ExpertError], str]] = {
     httpx.ReadTimeout: (ExpertTimeout, "stopped answering"),
@@ -57,11 +59,14 @@ class OpenAIBackend:
             self._client.stream("POST", url, content=content, headers=with_headers) as response,
         ):
             await raise_for_status(expert.name, response)
-            finished = False
+            finished = answered = False
             async for data in sse.events(response.aiter_bytes()):
                 if data == b"[DONE]":
+                    if not answered:
+                        raise ExpertProtocolError(expert.name, f"Expert '{expert.name}' ended without any answer.")
                     return
                 chunk = parse_chunk(expert.name, data)
+                answered = answered or bool(chunk.raw["choices"])
                 finished = finished or chunk.finish_reason is not None
                 yield chunk
         if not finished:
@@ -181,9 +186,39 @@ def parse_chunk(expert: str, data: bytes) -> AnswerChunk:
         raise ExpertProtocolError(expert, f"Expert '{expert}' sent an event that is not JSON.") from None
     if isinstance(raw, dict) and raw.get("error"):
         raise ExpertUnavailable(expert, f"Expert '{expert}' reported: {_message(raw['error'])}")
-    if not isinstance(raw, dict) or not isinstance(raw.get("choices"), list):
+    if not isinstance(raw, dict) or not _well_formed(raw):
         raise ExpertProtocolError(expert, f"Expert '{expert}' sent an event that is not a chat completion.")
     return _chunk(raw)
+
+
+def _well_formed(raw: Mapping[str, Any]) -> bool:
+    """Say whether everything that is read of a chunk has the type and the bounds it must have."""
+    choices, usage = raw.get("choices"), raw.get("usage")
+    counts = [usage.get(key) or 0 for key in ("prompt_tokens", "completion_tokens")] if isinstance(usage, dict) else []
+    whole = not usage or (bool(counts) and all(isinstance(count, int) for count in counts))
+    return whole and isinstance(choices, list) and all(_well_formed_choice(choice) for choice in choices)
+
+
+def _well_formed_choice(choice: object) -> bool:
+    if not isinstance(choice, dict) or not _place(choice) or not isinstance(choice.get("logprobs") or {}, dict):
+        return False
+    delta = choice.get("delta") or {}
+    if not isinstance(delta, dict) or not isinstance(delta.get("content"), str | None):
+        return False
+    calls = delta.get("tool_calls") or []
+    return isinstance(calls, list) and all(_well_formed_call(call) for call in calls)
+
+
+def _well_formed_call(call: object) -> bool:
+    if not isinstance(call, dict) or not _place(call):
+        return False
+    function = call.get("function") or {}
+    return isinstance(function, dict) and isinstance(function.get("arguments"), str | None)
+
+
+def _place(part: Mapping[str, Any]) -> bool:
+    place = part.get("index", 0)
+    return isinstance(place, int) and 0 <= place < MOST_PARTS
 
 
 def _message(error: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -98,6 +99,42 @@ async def test_what_is_not_a_chat_completion_is_a_protocol_error(backend: OpenAI
     fake = FakeExpert(garbage=True)
     async with serving(fake):
         with pytest.raises(ExpertProtocolError, match="not JSON"):
+            await chunks(backend, fake.url)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"choices": [7]},
+        {"choices": [{"index": "x"}]},
+        {"choices": [{"index": 10**9, "delta": {}}]},
+        {"choices": [{"index": -1, "delta": {}}]},
+        {"choices": [{"delta": "text"}]},
+        {"choices": [{"delta": {"content": ["text"]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"index": 10**9}]}}]},
+        {"choices": [{"delta": {"tool_calls": ["f"]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"function": "f"}]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": {}}}]}}]},
+        {"choices": [{"delta": {}, "logprobs": [1]}]},
+        {"choices": [], "usage": [1]},
+        {"choices": [], "usage": {"prompt_tokens": "many"}},
+    ],
+    ids=str,
+)
+async def test_a_chunk_of_another_shape_is_a_protocol_error(backend: OpenAIBackend, chunk: dict[str, Any]) -> None:
+    fake = FakeExpert(chunks=[chunk])
+    async with serving(fake):
+        with pytest.raises(ExpertProtocolError, match="not a chat completion"):
+            await chunks(backend, fake.url)
+
+
+@pytest.mark.parametrize("sent", [[], [{"choices": [], "usage": {"prompt_tokens": 3}}]])
+async def test_an_answer_without_a_choice_is_a_protocol_error(
+    backend: OpenAIBackend, sent: list[dict[str, Any]]
+) -> None:
+    fake = FakeExpert(chunks=sent)
+    async with serving(fake):
+        with pytest.raises(ExpertProtocolError, match="without any answer"):
             await chunks(backend, fake.url)
 
 
