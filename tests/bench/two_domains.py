@@ -40,7 +40,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One kind of two-domain question. `learnt` is False where a part is outside of what its expert was trained on."""
+    """One kind of two-domain question.
+
+    `learnt` is False where a part is outside of what its expert was trained on: bare sums of two digits, and the plural
+    of words that are whole tokens (the names of elements), where `language` has only seen words that are spelled.
+    """
 
     name: str
     domains: str
@@ -295,6 +299,7 @@ FAMILIES: tuple[Family, ...] = (
         _plural,
         Part(science.NAMED_BY_SYMBOL, {"symbol": "{symbol}"}),
         Part(language.PLURAL, {"kind": "noun", "word": "{{1}}"}),
+        learnt=False,
     ),
     _family(
         "light element plus two digits",
