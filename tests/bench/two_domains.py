@@ -43,7 +43,7 @@ class Family:
     """One kind of two-domain question.
 
     `learnt` is False where a part is outside of what its expert was trained on: bare sums of two digits, and the plural
-    of words that are whole tokens (the names of elements), where `language` has only seen words that are spelled.
+    of words built unlike any that `language` has seen (the names of elements).
     """
 
     name: str
