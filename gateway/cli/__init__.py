@@ -10,7 +10,7 @@ import sys
 import typer
 
 from experts.errors import ConfigError, ServiceError
-from gateway.cli import ask, batch, config, demo, doctor, experts, learning, profile, serve, training
+from gateway.cli import ask, batch, config, demo, doctor, experts, fusers, learning, profile, serve, training
 
 app = typer.Typer(
     name="consilium",
@@ -25,6 +25,7 @@ app.command("route")(ask.route)
 app.command("chat")(ask.chat)
 app.command("doctor")(doctor.doctor)
 experts.app.command("profile")(profile.profile)
+experts.app.command("benchmark-fuser")(fusers.benchmark_fuser)
 app.add_typer(experts.app, name="experts", help="List and change the experts of a running gateway.")
 app.add_typer(batch.app, name="batch", help="Answer many requests, expert by expert.")
 app.add_typer(config.app, name="config", help="Check, show and explain the configuration file.")

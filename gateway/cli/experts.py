@@ -36,6 +36,12 @@ def list_experts(url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> N
 
 
 @app.command()
+def show(name: NameArgument, url: UrlOption = DEFAULT_URL) -> None:
+    """Print all that is known of an expert, as JSON: its record, state, load, and what was measured."""
+    typer.echo(json.dumps(asked(url, "GET", path_of(name)), indent=2))
+
+
+@app.command()
 def add(
     file: Annotated[Path, typer.Argument(help="YAML or JSON: one record, a list, or a file with experts:.")],
     dry_run: Annotated[
@@ -170,14 +176,23 @@ def plain(value: Any) -> Any:
 
 def show_experts(experts: list[dict[str, Any]]) -> None:
     """Print experts as a table."""
-    table = Table("expert", "state", "source", "version", "running", "waiting", "domains", "server")
+    examined = any(each.get("fusing") for each in experts)
+    fusing = ["fusing"] if examined else []
+    table = Table("expert", "state", "source", "version", "running", "waiting", "domains", *fusing, "server")
     for each in experts:
         load = each["load"] or {"in_flight": 0, "waiting": 0}
         server = ", ".join(replica["base_url"] for replica in each["health"])
         counts = [str(load["in_flight"]), str(load["waiting"])]
         domains = ", ".join(each["domains"])
-        table.add_row(each["name"], each["state"], each["source"], str(each["version"]), *counts, domains, server)
+        known = [each["name"], each["state"], each["source"], str(each["version"])]
+        figures = [shown_fusing(each["fusing"])] if examined else []
+        table.add_row(*known, *counts, domains, *figures, server)
     console.print(table)
+
+
+def shown_fusing(found: dict[str, Any] | None) -> str:
+    """Return how often a fuser wrote a right answer, of how many panels; empty where that was not examined."""
+    return "" if found is None else f"{found['accuracy']:.2f} of {found['count']}"
 
 
 def show_rehearsals(answers: list[dict[str, Any]]) -> None:

@@ -75,11 +75,15 @@ def world(**more: FakeExpert) -> dict[str, FakeExpert]:
 
 
 def records(fakes: dict[str, FakeExpert]) -> list[dict[str, Any]]:
-    """Return the experts' records: those that answer share both domains, the others are asked only to fuse."""
+    """Return the experts' records: those that answer are equally good, the others are asked only to fuse."""
     examples = {domain: [f"{domain} question {number}?" for number in range(500, 503)] for domain in DOMAINS}
     declared = {"ann": {"domains": ["math"], "examples": examples["math"]}}
     declared["bob"] = {"domains": ["law"], "examples": examples["law"]}
-    return [expert_record(name, fake, routed=name in ANSWERS, **declared.get(name, {})) for name, fake in fakes.items()]
+    skills = {domain: {"accuracy": 1 / len(ANSWERS), "count": 200} for domain in DOMAINS}
+    return [
+        expert_record(name, fake, routed=name in ANSWERS, skills=skills, **declared.get(name, {}))
+        for name, fake in fakes.items()
+    ]
 
 
 async def begun(client: httpx.AsyncClient, data: Path, **body: Any) -> dict[str, Any]:

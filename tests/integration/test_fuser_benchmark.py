@@ -88,6 +88,39 @@ async def test_a_fuser_is_shown_in_the_exam_what_it_is_sent_in_use(tmp_path: Pat
     assert in_use in in_the_exam
 
 
+async def strategy_for_open_questions(client: httpx.AsyncClient) -> str:
+    body = {"model": "council", "messages": [{"role": "user", "content": "law question 7?"}]}
+    answer = (await client.post("/v1/chat/completions", json=body)).json()
+    return str(answer["fusion"]["strategy"]) if "fusion" in answer else "single"
+
+
+async def test_open_questions_are_fused_where_that_was_measured_to_pay(tmp_path: Path) -> None:
+    fakes = world()
+    async with gateway(fakes, fusion={"strategy": "auto"}) as client:
+        before = await strategy_for_open_questions(client)
+        job = await examined(client, questions(tmp_path, 16))
+        after = await strategy_for_open_questions(client)
+        advice = (await client.get("/admin/fusers")).json()["advice"]
+        for name in ("sums", "pleads"):
+            fakes[name].reply = fakes["ann"].reply
+        await examined(client, questions(tmp_path, 16))
+        later = await strategy_for_open_questions(client)
+
+    assert ["single", "synthesize", "single"] == [before, after, later]
+    assert advice == job["result"]["advice"]
+    assert ("synthesize", 32) == (advice["open"], advice["councils"])
+    assert advice["synthesize"] > advice["single"] == advice["vote"]
+    assert advice["gain_over_single"]["ci95"][0] > 0
+
+
+async def test_what_the_configuration_says_of_open_questions_stays(tmp_path: Path) -> None:
+    async with gateway(world(), fusion={"strategy": "auto", "auto": {"open": "single"}}) as client:
+        job = await examined(client, questions(tmp_path, 16))
+
+        assert "synthesize" == job["result"]["advice"]["open"]
+        assert "single" == await strategy_for_open_questions(client)
+
+
 async def test_a_configured_fuser_stays(tmp_path: Path) -> None:
     async with gateway(world(), fusion={"fuser": "dee"}) as client:
         await examined(client, questions(tmp_path, 8))
