@@ -1,21 +1,20 @@
 """`auto`: the strategy by the kind of question and by what is known of the experts; nothing is asked to find out.
 
     tools, or several choices asked for      single   one expert's own
-    one expert outweighs all others          single   no vote could end otherwise, and nobody else is asked
+    one expert is far ahead of the others    single   no vote would do better, and nobody else is asked
     an answer that can be compared           fusion.auto.closed (vote)
     anything else                            fusion.auto.open (single), or what was measured to pay
 
-An expert that is right with probability p among K possible answers weighs log(p (K-1) / (1-p)) (naive Bayes; Nitzan
-and Paroush, 1982); it outweighs the others when that is more than all of theirs together, whatever their sign.
+How far is far enough was measured on recorded answers (aggregator.ballots).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from math import log
 from typing import Any, NamedTuple
 
+from aggregator.ballots import leads
 from aggregator.config import AutoOptions
 from aggregator.extraction import wanted
 from aggregator.strategies.base import Strategy
@@ -27,7 +26,6 @@ AUTO, SINGLE = "auto", "single"
 COMPARABLE = frozenset({"boolean", "integer", "number", "null"})
 """Types of a JSON schema whose values are the same or not; of texts nobody can say."""
 DEEPEST = 16
-SURE = 1e-6
 
 
 class Choice(NamedTuple):
@@ -71,8 +69,8 @@ def choose(
         return found
     if len(candidates) == 1:
         return Choice(SINGLE, f"only {candidates[0].expert} is asked")
-    if (first := dominant(candidates, len(wanted(messages).options) or 2)) is not None:
-        return Choice(SINGLE, f"{first.expert} outweighs the others together")
+    if (first := dominant(candidates)) is not None:
+        return Choice(SINGLE, f"{first.expert} is far ahead of the others")
     return found
 
 
@@ -111,24 +109,9 @@ def _comparable(schema: Any, depth: int = 0) -> bool:
     return isinstance(parts, Mapping) and bool(parts) and all(_comparable(part, depth + 1) for part in parts.values())
 
 
-def dominant(candidates: Sequence[Candidate | Chosen], options: int = 2) -> Candidate | Chosen | None:
-    """Return the first candidate where its answer wins against any answers of the others; None in doubt.
-
-    Args:
-        candidates: best first.
-        options: how many answers the question offers; 2 where nobody knows.
-    """
-    weights = [log_odds(candidate.quality, options) for candidate in candidates]
-    known = [weight for weight in weights if weight is not None]
-    if not known or len(known) < len(weights):
+def dominant(candidates: Sequence[Candidate | Chosen]) -> Candidate | Chosen | None:
+    """Return the first candidate where it is so far ahead of every other that no vote pays; else, or in doubt, None."""
+    qualities = [candidate.quality for candidate in candidates if candidate.quality is not None]
+    if len(qualities) < len(candidates) or not leads(qualities) or qualities[0] < max(qualities):
         return None
-    first, *others = known
-    return candidates[0] if first > sum(abs(weight) for weight in others) else None
-
-
-def log_odds(quality: float | None, options: int = 2) -> float | None:
-    """Return what an expert's vote weighs: log(p (K-1) / (1-p)); None where p is not known."""
-    if quality is None:
-        return None
-    p = min(max(quality, SURE), 1 - SURE)
-    return log(p * max(1, options - 1) / (1 - p))
+    return candidates[0]

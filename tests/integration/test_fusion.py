@@ -69,7 +69,7 @@ async def until(condition: Any, seconds: float = 5.0) -> float:
     ("text", "skills", "shown", "calls"),
     [
         (CLOSED, (0.7, 0.69, 0.68), "auto: vote", 3),
-        (CLOSED, (0.99, 0.6, 0.55), "auto: single", 1),
+        (CLOSED, (0.99, 0.3, 0.2), "auto: single", 1),
         (OPEN, (0.7, 0.65, 0.6), "auto: single", 1),
     ],
 )
