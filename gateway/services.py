@@ -169,7 +169,11 @@ async def open_services(
         learner = await opened_learner(store, config.routing, metrics, stack)
         split = Split(config.routing)
         built: list[Services] = []
-        fusers = Fusers(catalogue, unfit=lambda: built[0].unfit())
+        fusers = Fusers(
+            catalogue,
+            unfit=lambda: built[0].unfit(),
+            taxonomy=lambda: built[0].pipeline.router.context.taxonomy,
+        )
         pipeline = Pipeline(
             registry=registry,
             router=router,
