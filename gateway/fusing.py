@@ -28,7 +28,7 @@ from experts.types import ExpertCall, ExpertName
 from gateway.catalogue import Catalogue
 from gateway.catalogue.fusing import ADVICE, key_of
 from gateway.errors import RequestError
-from gateway.fusing_panels import call_for, voted
+from gateway.fusing_panels import call_for, dominated, voted
 from gateway.fusing_seating import seated
 from gateway.fusing_sitting import Answers, Sheet, Sitting
 from gateway.fusing_spec import BenchmarkSpec, Plan, plan_of
@@ -171,7 +171,7 @@ class FuserBenchmark:
         for panel in councils:
             text = await voted(panel, self._pipeline.fusion)
             votes[panel.key] = float(await asyncio.to_thread(right, panel.question, text, READING))
-        found = advice(councils, fused, votes)
+        found = advice(councils, fused, votes, contested={panel.key for panel in councils if not dominated(panel)})
         return None if found is None else advice_body(found, **facts)
 
     async def _put(self, bodies: Mapping[ExpertName, Mapping[str, Any]], advised: Mapping[str, Any] | None) -> None:

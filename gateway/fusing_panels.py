@@ -7,6 +7,7 @@ from typing import Any
 
 from aggregator import Aggregator, FusionConfig
 from aggregator.replay import replay
+from aggregator.strategies.auto import dominant
 from aggregator.strategies.synthesize import fuser_call
 from aggregator.types import Answer, Candidate, FusionTask
 from experts.errors import ExpertUnavailable
@@ -25,6 +26,11 @@ async def voted(panel: Panel, config: FusionConfig) -> str:
     """Return the answer that a vote on this panel gives."""
     stream = Aggregator().fuse(_task(panel, config), VOTE)
     return (await stream.read()).answer.text
+
+
+def dominated(panel: Panel) -> bool:
+    """Say whether `auto` would leave this panel's question to one member, whatever is found to pay."""
+    return dominant(_task(panel, FusionConfig()).candidates) is not None
 
 
 def _task(

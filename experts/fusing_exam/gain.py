@@ -6,8 +6,8 @@ panels it is then counted on. Intervals are bootstrap percentiles over questions
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -36,17 +36,9 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
-    """What pays on questions whose answers cannot be compared, and by what it was found.
+class Comparison:
+    """Shares right on the same councils: fused, voted, and the heaviest answer as it was; and what fusing gains."""
 
-    Args:
-        open: the strategy: `synthesize` where it surely beats the heaviest answer, else `single`.
-        councils: panels it was found on.
-        synthesize, vote, single: shares right on them.
-        over_single, over_vote: what synthesizing gains.
-    """
-
-    open: str
     councils: int
     synthesize: float
     vote: float
@@ -55,13 +47,31 @@ class Advice:
     over_vote: Gain
 
 
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What pays on questions whose answers cannot be compared, and by what it was found.
+
+    Args:
+        open: the strategy: `synthesize` where it surely beats the heaviest answer, else `single`.
+        overall: on all councils.
+        contested: on those in which nobody outweighs the others, which decide; None where they are too few, and all do.
+    """
+
+    open: str
+    overall: Comparison
+    contested: Comparison | None
+
+
 def best_first(figures: Mapping[ExpertName, FuserFigures], domain: Domain | None) -> tuple[ExpertName, ...]:
     """Return the fusers, the best expected in a domain first; None, or one nobody was examined in: over all."""
     return tuple(sorted(figures, key=lambda name: (-figures[name].in_domain(domain), -figures[name].accuracy, name)))
 
 
 def advice(
-    councils: Sequence[Panel], fused: Mapping[ExpertName, Sequence[Fused]], votes: Mapping[str, float]
+    councils: Sequence[Panel],
+    fused: Mapping[ExpertName, Sequence[Fused]],
+    votes: Mapping[str, float],
+    contested: Collection[str],
 ) -> Advice | None:
     """Return what pays; None where too few councils could say so.
 
@@ -69,31 +79,41 @@ def advice(
         councils: panels as routing seats them.
         fused: what each fuser made of the panels it was shown.
         votes: the mark of what a vote returns, by the council's key.
+        contested: keys of the councils that would not be left to their first member anyway.
     """
     synthesized = _synthesized(councils, fused)
-    rows = [(synthesized[each.key], votes[each.key], float(each.heaviest.right)) for each in councils]
-    if len(rows) < FEWEST_COUNCILS:
+    rows = {each.key: (synthesized[each.key], votes[each.key], float(each.heaviest.right)) for each in councils}
+    if (overall := _compared([*rows.values()])) is None:
         return None
-    over_single = gain([written - alone for written, _, alone in rows])
-    written, voted, alone = (fmean(column) for column in zip(*rows, strict=True))
-    return Advice(
-        open=SYNTHESIZE if over_single.low > 0 else SINGLE,
-        councils=len(rows),
-        synthesize=written,
-        vote=voted,
-        single=alone,
-        over_single=over_single,
-        over_vote=gain([written - vote for written, vote, _ in rows]),
-    )
+    close = _compared([row for key, row in rows.items() if key in contested])
+    sure = (close or overall).over_single.low > 0
+    return Advice(SYNTHESIZE if sure else SINGLE, overall, close)
 
 
 def advice_body(found: Advice, **more: Any) -> dict[str, Any]:
     """Return the document of an advice; `more` are further facts, kept as they are."""
-    body = asdict(found)
-    for key in ("over_single", "over_vote"):
-        mean, low, high = (round(value, DIGITS) for value in body.pop(key).values())
-        body[f"gain_{key}"] = {"mean": mean, "ci95": [low, high]}
-    return {key: round(value, DIGITS) if isinstance(value, float) else value for key, value in body.items()} | more
+    contested = None if found.contested is None else _comparison_body(found.contested)
+    return {"open": found.open, **_comparison_body(found.overall), "contested": contested, **more}
+
+
+def _comparison_body(found: Comparison) -> dict[str, Any]:
+    shares = {name: round(getattr(found, name), DIGITS) for name in ("synthesize", "vote", "single")}
+    gains = {"gain_over_single": found.over_single, "gain_over_vote": found.over_vote}
+    told = {
+        name: {"mean": round(each.mean, DIGITS), "ci95": [round(each.low, DIGITS), round(each.high, DIGITS)]}
+        for name, each in gains.items()
+    }
+    return {"councils": found.councils, **shares, **told}
+
+
+def _compared(rows: Sequence[tuple[float, float, float]]) -> Comparison | None:
+    """Return the comparison of (fused, voted, heaviest) marks; None of too few."""
+    if len(rows) < FEWEST_COUNCILS:
+        return None
+    written, voted, alone = (fmean(column) for column in zip(*rows, strict=True))
+    over_single = gain([fused - single for fused, _, single in rows])
+    over_vote = gain([fused - vote for fused, vote, _ in rows])
+    return Comparison(len(rows), written, voted, alone, over_single, over_vote)
 
 
 def gain(differences: Sequence[float]) -> Gain:

@@ -83,17 +83,23 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
     if advice is None:
         found.append("Too few councils answered to say whether fusing pays.")
     else:
-        low, high = advice["gain_over_single"]["ci95"]
-        found.append(
-            f"On {advice['councils']} councils: fused {advice['synthesize']:.3f}, vote {advice['vote']:.3f}, the "
-            f"heaviest answer {advice['single']:.3f}; fusing gains {low:+.3f} to {high:+.3f} over it. "
-            f"Where answers cannot be compared, this advises {advice['open']}."
-        )
+        found += [_compared("councils", advice)]
+        if advice["contested"] is not None:
+            found += [_compared("councils in which nobody outweighs the others", advice["contested"])]
+        found.append(f"Where answers cannot be compared, this advises {advice['open']}.")
     found += [f"Left out, {count} questions: {why}." for why, count in result["skipped"].items()]
     found += [f"Left out, {name}: too many calls failed. {why}" for name, why in result["left_out"].items()]
     if result["reused"]:
         found.append(f"{result['reused']} answers are from the run before, which was broken off.")
     return found
+
+
+def _compared(what: str, found: Mapping[str, Any]) -> str:
+    low, high = found["gain_over_single"]["ci95"]
+    return (
+        f"On {found['councils']} {what}: fused {found['synthesize']:.3f}, vote {found['vote']:.3f}, the heaviest "
+        f"answer {found['single']:.3f}; fusing gains {low:+.3f} to {high:+.3f} over it."
+    )
 
 
 def _names(given: str) -> list[str]:
