@@ -10,6 +10,7 @@ short, and it is put in once: what looks like a reference inside an answer stays
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from experts.types import Message
 REFERENCE = re.compile(r"\{(\d{1,2})\}")
 LONGEST_QUESTION = 1000
 LONGEST_ANSWER = 200
-LONGEST_PIECE = 2000
+LONGEST_PIECE, LATEST_PIECES = 2000, 50
 EARLIER_TURNS, LONGEST_TURN = 6, 2000
 _LINE = re.compile(r"(\d{1,2})[.)]\s+(.+)")
 _PIECE = re.compile(
@@ -108,9 +109,10 @@ def told(answer: str) -> str | None:
     final = final_answer(answer)
     if final is None or _FENCE in answer:
         return None
-    pieces = (piece for found in _PIECE.finditer(answer) for piece in found.groups() if piece)
-    written = [piece for piece in (answer.strip()[:LONGEST_PIECE], *pieces) if normalise(piece) == final]
-    bare = (written[-1] if written else final).strip().strip("*$` ").rstrip(".!*$` ")
+    pieces = deque((piece for found in _PIECE.finditer(answer) for piece in found.groups() if piece), LATEST_PIECES)
+    candidates = (*reversed(pieces), answer.strip()[:LONGEST_PIECE])
+    written = next((piece for piece in candidates if normalise(piece) == final), final)
+    bare = written.strip().strip("*$` ").rstrip(".!*$` ")
     return one_line(bare)[:LONGEST_ANSWER].strip() or None
 
 

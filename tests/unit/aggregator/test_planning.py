@@ -120,6 +120,14 @@ def test_what_later_questions_are_told_is_one_short_line_without_chat_markup() -
     assert "<|im_start|>" not in (forged or "")
 
 
+@pytest.mark.parametrize("text", ["12 " * 60_000, "answer: 5\n" * 20_000, "answer is " * 20_000, "1," * 100_000])
+def test_an_endless_answer_is_read_in_no_time(text: str) -> None:
+    begun = time.monotonic()
+    told(text)
+
+    assert time.monotonic() - begun < 1
+
+
 @pytest.mark.parametrize(
     ("messages", "parameters", "why"),
     [
