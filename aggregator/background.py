@@ -8,8 +8,10 @@ support    a sentence that another author repeats counts for both; a text is dro
            who agree with each other, contradict and that nobody repeats. One against one is left to the reader.
 
 Two sentences speak of the same when their words overlap; they contradict each other when then their numbers differ,
-only one of them negates, or both say what "the ... of ..." is and name different things. That is rough: it knows no
-synonyms, and a true sentence about another year may be dropped where two others give this year's figure.
+only one of them negates, or both say what "the ... of ..." is and name different things. So do two that hold half
+of the question's words and name different things or numbers. That is rough: it knows no synonyms, a true sentence about
+another year may be dropped where two others give this year's figure, and one of several right names where two others
+give the same one.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ EMPTY_WORDS = (
 )
 NEGATIONS = frozenset({"not", "no", "never", "cannot", "nobody", "nothing", "neither", "nor", "without"})
 SAME_SUBJECT = 0.6
+HALF = 0.5
 MOST_CLAIMS = 12
 """Sentences of a text that are held against others'; bounds the work."""
 NAMED_WORDS = 4
@@ -44,6 +47,26 @@ _SAYS_WHAT = re.compile(r"\b(?:is|was|are|were|equals)\b")
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """The question's words, and all words that somebody writes small: those are no names."""
+
+    words: frozenset[str]
+    small: frozenset[str]
+
+    @classmethod
+    def of(cls, question: str, texts: Sequence[str]) -> _Asked:
+        small = (word for text in (question, *texts) for word in _WORD.findall(text) if word.islower())
+        return cls(frozenset(_words(question)), frozenset(small) | _EMPTY)
+
+    def replies(self, sentence: str) -> frozenset[str]:
+        """Return the names and numbers by which a sentence that holds half of the question's words answers it."""
+        if len(self.words & set(_words(sentence))) < max(2, HALF * len(self.words)):
+            return frozenset()
+        named = (word.casefold() for word in _WORD.findall(sentence) if word[0].isupper() or word[0].isdigit())
+        return frozenset(word for word in named if word not in self.small and _singular(word) not in self.words)
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """One sentence as words: what it speaks of, and what can contradict another's."""
 
@@ -53,6 +76,7 @@ class Claim:
     negated: bool
     subject: frozenset[str]
     named: frozenset[str]
+    replies: frozenset[str]
 
     def same_subject(self, other: Claim) -> bool:
         """Say whether both speak of the same."""
@@ -62,6 +86,8 @@ class Claim:
         """Say whether both cannot be right."""
         if self.subject and self.subject == other.subject and not self.named & other.named:
             return True
+        if self.replies and other.replies and self.replies != other.replies:
+            return not self.replies & other.replies
         if not self.same_subject(other):
             return False
         apart = self.numbers and other.numbers and not (self.numbers <= other.numbers or other.numbers <= self.numbers)
@@ -69,7 +95,7 @@ class Claim:
 
     def agrees(self, other: Claim) -> bool:
         """Say whether both say the same."""
-        return self.same_subject(other) and not self.contradicts(other)
+        return (bool(self.replies & other.replies) or self.same_subject(other)) and not self.contradicts(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +115,8 @@ def screened(written: Sequence[tuple[str, str]], question: str, options: Knowled
         for number, text in enumerate(texts)
         if not text or near[number] < options.min_relevance
     }
-    claims = {n: _claims(author, texts[n]) for n, (author, _) in enumerate(written) if n not in dropped}
+    asked = _Asked.of(question, texts)
+    claims = {n: _claims(author, texts[n], asked) for n, (author, _) in enumerate(written) if n not in dropped}
     everybodys = [claim for said in claims.values() for claim in said]
     dropped |= {n: "contradicts the others" for n, said in claims.items() if any(_alone(c, everybodys) for c in said)}
     left = [number for number in claims if number not in dropped]
@@ -134,12 +161,13 @@ def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
-def _claims(author: str, text: str) -> list[Claim]:
+def _claims(author: str, text: str, asked: _Asked) -> list[Claim]:
     sentences = [sentence for sentence in _SENTENCE_ENDS.split(text) if sentence.strip()]
-    return [_claim(author, sentence.casefold()) for sentence in sentences[:MOST_CLAIMS]]
+    return [_claim(author, sentence, asked) for sentence in sentences[:MOST_CLAIMS]]
 
 
-def _claim(author: str, sentence: str) -> Claim:
+def _claim(author: str, spelled: str, asked: _Asked) -> Claim:
+    sentence = spelled.casefold()
     numbers = frozenset(number.replace(",", "") for number in _NUMBER.findall(sentence))
     said = frozenset(word for word in _words(sentence) if not word[0].isdigit())
     negated = bool(said & NEGATIONS) or "n't" in sentence or "n’t" in sentence
@@ -147,7 +175,8 @@ def _claim(author: str, sentence: str) -> Claim:
     named = frozenset(_words(after[0])) if after and before.startswith("the ") and " of " in before else frozenset()
     says_what = 0 < len(named) <= NAMED_WORDS
     subject = frozenset(_words(before)) if says_what else frozenset()
-    return Claim(author, said - NEGATIONS, numbers, negated, subject, named if says_what else frozenset())
+    named = named if says_what else frozenset()
+    return Claim(author, said - NEGATIONS, numbers, negated, subject, named, asked.replies(spelled))
 
 
 def _backed(claim: Claim, others: Sequence[Claim]) -> int:

@@ -75,6 +75,30 @@ def test_a_lone_contradiction_is_dropped(two_say: str, one_says: str) -> None:
     assert {2: "contradicts the others"} == screened(written, question, KnowledgeOptions()).dropped
 
 
+def test_other_names_for_what_is_asked_contradict_each_other_in_any_wording() -> None:
+    written = [
+        ("a", "Nairobi is the capital city of Kenya."),
+        ("b", "Many people live there. Kenya has its capital at Nairobi."),
+        ("c", "Mombasa, the capital, is where Kenya is governed."),
+        ("d", "Kenya lies in Africa. Its capital is near a park."),
+    ]
+
+    question = "What is the capital of Kenya?"
+    denied = [*written[:2], ("e", "The capital of Kenya is not Nairobi.")]
+    assert {2: "contradicts the others"} == screened(written, question, KnowledgeOptions()).dropped
+    assert {2: "contradicts the others"} == screened(denied, question, KnowledgeOptions()).dropped
+
+
+def test_words_that_somebody_writes_small_are_no_names() -> None:
+    written = [
+        ("a", "Kenya has a large capital."),
+        ("b", "The capital of Kenya is large."),
+        ("c", "Old is the capital of Kenya, an old city."),
+    ]
+
+    assert {} == screened(written, "What is the capital of Kenya like?", KnowledgeOptions()).dropped
+
+
 @pytest.mark.parametrize(
     ("two_say", "one_says"),
     [
