@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from aggregator.ballots import Ballot
 from aggregator.errors import QuorumNotReached
 from aggregator.gathering import read_stage, wait_for_all
 from aggregator.replay import pass_through, replay
-from aggregator.strategies.vote import elect
 from aggregator.types import Answer, Candidate, Failure, FusionReport, FusionTask
 from aggregator.verification import agreed, calls_tools, finals, weakness
 from aggregator.verifiers import VERIFIERS, Inquiry
@@ -92,7 +92,8 @@ async def _kept(answers: Sequence[Answer], inquiry: Inquiry, *, last: bool) -> t
     """Return the answer to keep, or None and why the next stage is asked."""
     if last:
         known = [*inquiry.earlier, *answers]
-        return (elect(known) or (known[-1] if known else None)), ""
+        ballot = Ballot.of(inquiry.task.candidates, inquiry.task.messages)
+        return (ballot.elect(known) or (known[-1] if known else None)), ""
     if not answers:
         return None, ""
     if len(answers) > 1:
