@@ -82,7 +82,10 @@ async def _reports(task: FusionTask, report: FusionReport) -> list[tuple[str, st
         QuorumNotReached: too few did.
     """
     parameters, calls, roles = aside_parameters(task), list[Candidate](), dict[int, str]()
-    for seat in seats(task.config.panel.roles, task.candidates)[: task.config.max_calls - 1]:
+    every = seats(task.config.panel.roles, task.candidates)
+    if len(every) >= task.config.max_calls:
+        remark(report, f"max_calls leaves room for {task.config.max_calls - 1} of {len(every)} seats")
+    for seat in every[: task.config.max_calls - 1]:
         messages = instructed(task.messages, role_instructions(seat.role, seat.instructions))
         calls.append(asked(task, seat.chosen, messages, parameters))
         roles[id(calls[-1].stream.facts)] = seat.role

@@ -136,3 +136,11 @@ async def test_one_candidate_is_a_panel_only_where_roles_are_fixed() -> None:
 
     assert ("the primary's own answer", "Buy.") == (alone, text)
     assert ["reader", "a", "a", "fuser"] == ask.experts
+
+
+async def test_a_call_is_kept_for_the_decision() -> None:
+    ask = members(fuser="Buy.")
+    text, report = await fused(Panel(), *two(), ask=ask, config=ROLES.model_copy(update={"max_calls": 3}))
+
+    assert ("Buy.", ["reader", "a", "fuser"]) == (text, ask.experts)
+    assert "max_calls leaves room for 2 of 3 seats" == report.note
