@@ -2,8 +2,8 @@
 
 Inputs are the calls that stand in the question (`assert f(3) == 9`, `>>> f(3)`, `f(3) returns 9`), and values of the
 kinds that suit the parameters (aggregator.extraction.trials). An input that makes a function raise TypeError or
-AttributeError does not suit it; other exceptions are results. Functions that agree on fewer than LEAST_SHARED inputs,
-or only ever return one thing, stay as different as they are written.
+AttributeError does not suit it; any other exception is a result. Functions that agree on fewer than LEAST_SHARED
+inputs, or only ever return one thing, stay as different as they are written.
 
 Everything runs in experts.sandbox, which bounds time, memory and output but is no isolation: `fusion.run_code` is off
 unless somebody turns it on. The event loop is never blocked, at most AT_ONCE programs run in the process, and a vote
@@ -105,7 +105,7 @@ def _function(source: str) -> ast.FunctionDef | None:
 
 
 _HARNESS = """\
-import io, json, signal, sys
+import io, itertools, json, signal, sys
 _out, sys.stdout = sys.stdout, io.StringIO()
 
 class _Late(BaseException):
@@ -125,7 +125,7 @@ def _plain(value, depth=0):
     if isinstance(value, (set, frozenset)):
         return "{{" + ",".join(sorted(_plain(each, depth + 1) for each in value)) + "}}"
     if hasattr(value, "__next__"):
-        return _plain([next(value, None) for _ in range(32)], depth + 1)
+        return _plain(list(itertools.islice(value, 32)), depth + 1)
     return repr(value)
 
 _space = {{"__name__": "answer"}}
@@ -140,8 +140,8 @@ for _arguments in {inputs!r}:
         _result = {unsuited!r}
     except _Late:
         _result = "late"
-    except Exception as _error:
-        _result = type(_error).__name__
+    except Exception:
+        _result = "raises"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     _results[_arguments] = _result

@@ -7,6 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.config import FusionConfig
 from aggregator.strategies.vote import Vote
 from aggregator.types import Candidate, FusionReport, FusionTask
 from experts.types import ExpertCall, ExpertStream
@@ -17,9 +18,13 @@ def nobody(call: ExpertCall) -> ExpertStream:
     raise AssertionError(f"a vote asks no fuser, not even {call.expert}")
 
 
-async def vote(*candidates: Candidate, stages: tuple[int, ...] = ()) -> tuple[str, FusionReport]:
+async def vote(
+    *candidates: Candidate, stages: tuple[int, ...] = (), question: str = "?", run_code: bool = False
+) -> tuple[str, FusionReport]:
     report = FusionReport("vote")
-    task = FusionTask(candidates=candidates, messages=(), ask=nobody, stages=stages)
+    messages = ({"role": "user", "content": question},)
+    config = FusionConfig(run_code=run_code)
+    task = FusionTask(candidates=candidates, messages=messages, ask=nobody, stages=stages, config=config)
     text = "".join([chunk.text async for chunk in Vote().fuse(task, report)])
     return text, report
 
@@ -102,3 +107,66 @@ def test_asking_in_stages_never_changes_who_wins(finals: list[str], odds: list[i
 
     assert together[0] == lazy[0]
     assert lazy[1].attempts <= together[1].attempts == len(finals)
+
+
+async def test_votes_weigh_by_how_probably_each_expert_is_right_on_this_query() -> None:
+    def world(last: float | None) -> list[Candidate]:
+        sure = says("sure", "Answer: 1", 0.1, quality=0.97)
+        return [sure, says("b", "Answer: 2", 0.4, quality=0.4), says("c", "Answer: 2", 0.4, quality=last)]
+
+    _, by_quality = await vote(*world(0.4))
+    _, by_weight = await vote(*world(None))
+
+    assert ("sure", "b") == (by_quality.answered_by, by_weight.answered_by)
+
+
+async def test_nobody_else_is_asked_where_no_vote_could_end_otherwise() -> None:
+    candidates = [says(f"e{place}", "Answer: 1", 0.3, quality=each) for place, each in enumerate((0.98, 0.3, 0.3))]
+    text, report = await vote(*candidates, stages=(2, 1))
+
+    assert ("Answer: 1", 1, ["e1", "e2"]) == (text, report.attempts, report.unasked)
+
+
+@given(
+    finals=st.lists(st.sampled_from(["Answer: 1", "Answer: 2", "Answer: 3", "words " * 12]), min_size=2, max_size=5),
+    odds=st.lists(st.integers(1, 98), min_size=5, max_size=5),
+)
+def test_asking_in_turn_by_quality_never_changes_who_wins(finals: list[str], odds: list[int]) -> None:
+    qualities = sorted((each / 100 for each in odds[: len(finals)]), reverse=True)
+
+    def world() -> list[Candidate]:
+        pairs = zip(finals, qualities, strict=True)
+        return [says(f"e{n}", text, 0.2, quality=quality) for n, (text, quality) in enumerate(pairs)]
+
+    stages = (2, *(1 for _ in finals[2:]))
+    together, lazy = (asyncio.run(vote(*world(), stages=plan)) for plan in ((), stages))
+
+    assert together[0] == lazy[0]
+    assert lazy[1].attempts <= len(finals)
+
+
+async def test_the_question_says_what_is_counted() -> None:
+    question = "Which?\nA. a river\nB. a lake\nC. a sea\n"
+    _, report = await vote(says("a", "It has 3 shores. Answer: a lake"), says("b", "(B)"), question=question)
+
+    assert {"a": "B", "b": "B"} == report.finals
+
+
+SUMS = (
+    "```python\ndef f(items):\n    return sum(items)\n```",
+    "```python\ndef total(items):\n    t = 0\n    for each in items:\n        t += each\n    return t\n```",
+    "```python\ndef f(items):\n    return max(items, default=0)\n```",
+)
+
+
+async def test_code_is_the_same_that_returns_the_same_where_it_may_be_run() -> None:
+    def world() -> list[Candidate]:
+        weights = (0.3, 0.3, 0.4)
+        return [says(f"e{place}", text, weights[place]) for place, text in enumerate(SUMS)]
+
+    _, read = await vote(*world())
+    _, run = await vote(*world(), run_code=True)
+    _, staged = await vote(*world(), run_code=True, stages=(2, 1))
+
+    assert ("e2", "e0", "e0") == (read.answered_by, run.answered_by, staged.answered_by)
+    assert run.finals["e0"] == run.finals["e1"] != run.finals["e2"]

@@ -17,6 +17,7 @@ def says(
     *,
     after: float = 0.0,
     closed: list[str] | None = None,
+    quality: float | None = None,
 ) -> Candidate:
     """Return a candidate that answers `text` after some seconds; `closed` notes when its stream ends."""
 
@@ -35,7 +36,7 @@ def says(
             if closed is not None:
                 closed.append(expert)
 
-    return Candidate(ExpertStream(ExpertCall(expert, ()), chunks), weight)
+    return Candidate(ExpertStream(ExpertCall(expert, ()), chunks), weight, quality)
 
 
 def fails(expert: str, weight: float = 1.0, error: ExpertError | None = None) -> Candidate:
