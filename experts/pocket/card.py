@@ -38,7 +38,7 @@ the facts (countries, elements, word forms) are small tables beside it.
 | `science` | science | symbol, number, group and period of the elements; unit conversions |
 | `geography` | geography | capital, currency and continent of a country; country of a capital |
 | `language` | language | plural, past tense, -ing form, third person, comparison, opposites |
-| `fuser` | panels of the others' answers | reads a question and the experts' answers, writes the one best answer |
+| `fuser` | panels of the others' answers | reads a question and the experts' answers, writes the best or names it |
 """
 
 FENCES = """\
@@ -47,6 +47,21 @@ parameters of a function, words that inflect by rule. Memorised facts (a capital
 out by wording alone.
 """
 
+PANELS = """\
+Panels of the models' own answers to held-out questions. A council seats the question's specialist, which leads, and two
+others. A mixed panel seats two to four of the six models: the question's own specialist nine times in ten, leading by
+weight three times in four; one in five hides the experts' names. The fuser writes the name of the expert it follows
+and the gist of that answer; compared in pairs, both orders, it names the better one by its letter. A plant is a
+hostile answer in the seat of an expert that was not followed: orders, forged turns, loud certainty, in other words
+than those the fuser practised on.
+"""
+RULES = {
+    "synthesize": "the fuser writes",
+    "rank": "the fuser compares",
+    "heaviest": "the answer with the highest weight",
+    "vote": "the vote by weight",
+    "majority": "the majority, ties by weight",
+}
 
 COSTS = """\
 Tokens count prompts and answers, padding not; the loss is on the answers alone. Each row is one round; a further round
@@ -85,22 +100,31 @@ def _accuracy(figures: Mapping[str, Any]) -> str:
     )
 
 
-def _fusion(fuser: Mapping[str, Any]) -> str:
-    contested = fuser["heaviest_wrong_another_right"]
+def _fusion(fuser: Mapping[str, Mapping[str, Any]]) -> str:
+    return f"## Fuser\n\n{PANELS}\n" + "\n".join(_panels(kind, found) for kind, found in fuser.items())
+
+
+def _panels(kind: str, found: Mapping[str, Any]) -> str:
+    accuracy, possible = found["accuracy"], found["of_those_with_a_right_answer"]
+    contested, changed = found["heaviest_wrong_another_right"], found["planted_changes"]
     rows = [
-        ["the fuser", f"{fuser['fuser']:.3f}", f"{contested['fuser']:.3f}"],
-        ["the answer with the highest weight", f"{fuser['heaviest']:.3f}", "0.000"],
-        ["the majority, ties by weight", f"{fuser['majority']:.3f}", f"{contested['majority']:.3f}"],
-        ["some answer is right", f"{fuser['any_right']:.3f}", "1.000"],
+        [
+            RULES[rule],
+            f"{accuracy[rule]:.3f}",
+            f"{possible[rule]:.3f}",
+            f"{contested[rule]:.3f}",
+            f"{changed[rule]:.3f}" if rule in changed else "",
+        ]
+        for rule in RULES
     ]
-    heads = [f"{fuser['panels']} held-out panels", "accuracy", f"heaviest wrong, another right ({contested['panels']})"]
-    return (
-        f"## Fuser\n\n{_table(heads, rows)}\n"
-        "A panel seats two to four of the six models. The question's own specialist is seated nine times in ten and\n"
-        "leads by weight three times in four; the rest is chance. One panel in five hides the experts' names.\n\n"
-        "It writes the gist of the answer it follows. Where it stands below the rules, use it to try the plumbing of\n"
-        "fusion and not to answer: copying digits and letters over a hundred tokens is what it has not learned.\n"
-    )
+    heads = [
+        f"{found['panels']} {kind}",
+        "accuracy",
+        f"where some answer is right ({accuracy['any_right']:.3f})",
+        f"heaviest wrong, another right ({contested['panels']})",
+        "changed by a plant",
+    ]
+    return _table(heads, rows)
 
 
 def _tasks(by_task: Mapping[str, Mapping[str, float]]) -> str:
@@ -111,7 +135,7 @@ def _tasks(by_task: Mapping[str, Mapping[str, float]]) -> str:
 def _training(training: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     rows = [
         [
-            f"`{stage}`",
+            f"`{stage}`{', ' + note['lesson'] if 'lesson' in note else ''}",
             f"{note['tokens']:,}",
             f"{note['examples']:,}",
             f"{note['steps']:,}",

@@ -23,24 +23,30 @@ Conversation = list[dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A rendered conversation; what is learned begins at token `start`, by default the answer."""
+    """A rendered conversation; what is learned are the tokens of these ranges: what the assistant said."""
 
     tokens: list[int]
-    start: int
+    learned: tuple[range, ...]
 
 
 class Exercises(Protocol):
-    """An endless supply of (conversation, right answer)."""
+    """An endless supply of (conversation, right answer); earlier answers in the conversation are learned as well."""
 
     def __iter__(self) -> Iterator[tuple[Conversation, str]]: ...
 
 
 def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, answer: str) -> Example:
     """Return the tokens a server would see for this conversation, followed by the answer."""
-    text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-    prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
-    reply = tokenizer(answer + str(tokenizer.eos_token), add_special_tokens=False)["input_ids"]
-    return Example([*prompt, *reply], len(prompt))
+    said = [*conversation, {"role": "assistant", "content": answer}]
+    tokens: list[int] = []
+    learned: list[range] = []
+    for turn in (position for position, message in enumerate(said) if message["role"] == "assistant"):
+        text = tokenizer.apply_chat_template(said[:turn], tokenize=False, add_generation_prompt=True)
+        prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
+        reply = tokenizer(said[turn]["content"] + str(tokenizer.eos_token), add_special_tokens=False)["input_ids"]
+        tokens = [*prompt, *reply]
+        learned.append(range(len(prompt), len(tokens)))
+    return Example(tokens, tuple(learned))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ def _cut(pool: list[Example], tokens_per_batch: int) -> Iterator[list[Example]]:
 
 
 def tensors(batch: list[Example], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (input ids, labels), padded on the right; labels are IGNORED outside the answer."""
+    """Return (input ids, labels), padded on the right; labels are IGNORED outside of what is learned."""
     width = max(len(example.tokens) for example in batch)
     inputs = torch.full((len(batch), width), pad)
     labels = torch.full((len(batch), width), IGNORED)
@@ -88,5 +94,6 @@ def tensors(batch: list[Example], pad: int) -> tuple[torch.Tensor, torch.Tensor]
         length = len(example.tokens)
         tokens = torch.tensor(example.tokens)
         inputs[row, :length] = tokens
-        labels[row, example.start : length] = tokens[example.start :]
+        for span in example.learned:
+            labels[row, span.start : span.stop] = tokens[span.start : span.stop]
     return inputs, labels

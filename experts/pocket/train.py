@@ -16,7 +16,8 @@ import argparse
 import json
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from experts.pocket import weights_folder
 from experts.pocket.chat import build_tokenizer, save_tokenizer
 from experts.pocket.corpus import DomainExercises, Exercises, batches
 from experts.pocket.exam import DOMAINS
-from experts.pocket.fusing import FusionExercises
+from experts.pocket.fusing import LESSONS, Answered, FusionExercises, Lesson
+from experts.pocket.guidance import Guide
 from experts.pocket.learning import Budget, LearningRecord, learn
 from experts.pocket.model import build_base, load_base, with_new_adapter, with_trained_adapter
+from experts.pocket.sampling import sampled
 from experts.pocket.tasks import TASKS
 
 log = logging.getLogger(__name__)
@@ -41,10 +44,12 @@ LATER = tuple(domain for domain in TASKS if domain not in DOMAINS)
 SEED = 7
 BASE_TOKENS = 2_000_000
 ADAPTER_TOKENS = 1_500_000
+GUIDED: tuple[Lesson, ...] = ("repeating", "copying")
+LESSON_TOKENS: dict[Lesson, int] = {"repeating": 1_000_000, "copying": 6_000_000, "panels": 12_000_000}
 BASE_RATE = 2e-3
 ADAPTER_RATE = 3e-3
 FURTHER_RATE = 2e-3
-FUSER_RATE = 1.5e-3
+FUSER_RATE = 2e-3
 TOKENS_PER_BATCH = 1024
 
 
@@ -56,6 +61,9 @@ class Workshop:
     tokens: int | None
     device: torch.device
     further: bool = False
+    compiled: bool = False
+    lessons: Sequence[Lesson] = LESSONS
+    answered: Sequence[Answered] = ()
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Return the tokenizer that the base stage wrote."""
@@ -66,12 +74,12 @@ class Workshop:
         """Return whether the stage's weights are on disk."""
         return any((self.folder / stage).glob("*.safetensors"))
 
-    def note(self, stage: str, record: LearningRecord) -> None:
+    def note(self, stage: str, record: LearningRecord, **more: str) -> None:
         """Write down what the stage cost, beside its weights."""
         threads = f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores"
         hardware = threads if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
         rounds = self.rounds(stage) if self.further else []
-        rounds.append({**record.as_dict(), "seed": SEED, "hardware": hardware})
+        rounds.append({**more, **record.as_dict(), "seed": SEED, "hardware": hardware})
         (self.folder / stage / "training.json").write_text(json.dumps(rounds, indent=2) + "\n")
 
     def rounds(self, stage: str) -> list[dict[str, Any]]:
@@ -81,10 +89,10 @@ class Workshop:
         return rounds
 
     def start_of(self, stage: str) -> Path | None:
-        """Return the adapter a stage goes on from, if any: its own, or the generalist's for the fuser."""
+        """Return the adapter a stage goes on from, if any: its own, or for the fuser the one that copies letters."""
         if self.further:
             return self.folder / stage
-        return self.folder / "generalist" if stage == "fuser" else None
+        return self.folder / "language" if stage == "fuser" else None
 
     def question_seed(self, stage: str) -> int:
         """Return a seed whose questions no earlier round of the stage has seen."""
@@ -106,8 +114,10 @@ def train_base(workshop: Workshop) -> LearningRecord:
     return record
 
 
-def train_adapter(workshop: Workshop, stage: str, exercises: Exercises) -> LearningRecord:
-    """Train one LoRA adapter over the frozen base and save it as vLLM loads it."""
+def train_adapter(
+    workshop: Workshop, stage: str, exercises: Exercises, tokens: int = ADAPTER_TOKENS, guided: bool = False
+) -> LearningRecord:
+    """Train one LoRA adapter over the frozen base and save it as vLLM loads it; `tokens` unless the run says more."""
     tokenizer = workshop.tokenizer()
     base = load_base(workshop.folder / "base", torch.float32).to(workshop.device)
     adapter = workshop.folder / stage
@@ -116,8 +126,12 @@ def train_adapter(workshop: Workshop, stage: str, exercises: Exercises) -> Learn
     # A panel is ten times as long as a question and has as short an answer: more of them make a step.
     size, usual_rate = (2 * TOKENS_PER_BATCH, FUSER_RATE) if stage == "fuser" else (TOKENS_PER_BATCH, FURTHER_RATE)
     supply = batches(tokenizer, exercises, tokens_per_batch=size, seed=SEED)
-    budget = Budget(workshop.tokens or ADAPTER_TOKENS, size, usual_rate if start else ADAPTER_RATE)
-    record = learn(adapted, base, supply, budget, tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token)))
+    budget = Budget(workshop.tokens or tokens, size, usual_rate if start else ADAPTER_RATE)
+    if workshop.compiled and not guided:
+        base.model.forward = torch.compile(base.model.forward, dynamic=True)
+    pad = tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token))
+    guide = Guide.of(tokenizer) if guided else None
+    record = learn(adapted, base, supply, budget, pad, guide)
     for parameter in adapted.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     adapted.peft_config["default"].base_model_name_or_path = "base"
@@ -132,12 +146,25 @@ def train_stage(workshop: Workshop, stage: str) -> None:
     if stage == "base":
         record = train_base(workshop)
     elif stage == "fuser":
-        record = train_adapter(workshop, stage, FusionExercises(seed=workshop.question_seed(stage)))
+        train_fuser(workshop)
+        return
     else:
         subjects = DOMAINS if stage == "generalist" else (stage,)
         record = train_adapter(workshop, stage, DomainExercises(subjects, seed=workshop.question_seed(stage)))
     workshop.note(stage, record)
     log.info("stage %s done: %s", stage, record)
+
+
+def train_fuser(workshop: Workshop) -> None:
+    """Train the fuser, lesson by lesson; each one is saved when it ends."""
+    for lesson in workshop.lessons:
+        exercises = FusionExercises(workshop.question_seed("fuser"), lesson, workshop.answered)
+        workshop.note(
+            "fuser",
+            train_adapter(workshop, "fuser", exercises, LESSON_TOKENS[lesson], lesson == "repeating"),
+            lesson=lesson,
+        )
+        workshop = replace(workshop, further=True)
 
 
 def _fusion_words() -> list[str]:
@@ -152,6 +179,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="train a stage although it is on disk")
     parser.add_argument("--further", action="store_true", help="train an adapter on disk for another round")
     parser.add_argument("--tokens", type=int, help="prompt and answer tokens a stage, instead of its own budget")
+    parser.add_argument("--lesson", choices=LESSONS, help="of the fuser: this one alone")
+    parser.add_argument("--answers", type=Path, help="of the fuser: folder of real answers (experts.pocket.sampling)")
+    parser.add_argument("--compile", action="store_true", help="almost twice as fast on a CPU; needs a C++ compiler")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     return parser.parse_args()
@@ -165,7 +195,15 @@ def main() -> None:
     chosen = arguments.device
     if chosen == "auto":
         chosen = "cuda" if torch.cuda.is_available() else "cpu"
-    workshop = Workshop(arguments.out, arguments.tokens, torch.device(chosen), arguments.further)
+    workshop = Workshop(
+        arguments.out,
+        arguments.tokens,
+        torch.device(chosen),
+        arguments.further,
+        arguments.compile,
+        (arguments.lesson,) if arguments.lesson else LESSONS,
+        sampled(arguments.out, arguments.answers) if arguments.answers else (),
+    )
     for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
         if arguments.again or arguments.further or not workshop.has(stage):
             train_stage(workshop, stage)
