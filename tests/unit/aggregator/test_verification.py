@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.verification import agreed, wants_final_answer, weakness
+from aggregator.verification import agreed, finals, mean_logprob, wants_final_answer, weakness
 from experts.types import CallFacts, ExpertAnswer, Message, Usage
 
 OPEN: tuple[Message, ...] = ({"role": "user", "content": "Tell me about whales."},)
@@ -61,10 +61,23 @@ def test_sorry_in_the_middle_of_an_answer_is_no_refusal() -> None:
         ((PROSE, PROSE), False),
         (("Answer: 4",), False),
         (("Answer: 4", "Answer: 4.0", "It equals 4"), True),
+        (("Answer: 3 km", "Answer: 3000 m"), True),
+        (("Answer: 0.3333333333", "Answer: 1/3"), True),
     ],
 )
 def test_answers_agree_on_a_final_answer_or_not_at_all(texts: tuple[str, ...], same: bool) -> None:
     assert same == agreed([answer(text) for text in texts], OPEN)
+
+
+def test_answers_are_compared_as_the_question_asks() -> None:
+    """Of a question with options the letter counts, also where the option's text is quoted."""
+    assert ["B", "B", None] == finals(["The answer is (B).", "whale", "It weighs 30 tonnes, I think."], CLOSED)
+
+
+def test_tokens_of_all_choices_make_the_mean_and_unknown_ones_none() -> None:
+    assert -2.0 == mean_logprob(answer(PROSE, logprobs=tokens(-1.0, -3.0)))
+    assert None is mean_logprob(answer(PROSE))
+    assert None is mean_logprob(answer(PROSE, logprobs={"content": [{"token": "x"}, None, 3]}))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +87,8 @@ def test_answers_agree_on_a_final_answer_or_not_at_all(texts: tuple[str, ...], s
         ("Put the result in \\boxed{}.", True),
         ("Reply with only the letter.", True),
         ("Write a poem.\nA poem about rain.", False),
+        ("assert f(3) == ?? Complete it with a literal.", True),
+        ("How many people have loved the sea?", False),
     ],
 )
 def test_a_closed_question_is_known_by_its_wording(text: str, closed: bool) -> None:
