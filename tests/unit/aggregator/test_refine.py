@@ -98,7 +98,7 @@ async def test_the_next_expert_revises_in_place_of_a_dead_primary() -> None:
 
 async def test_every_revision_has_the_clients_form_because_it_may_be_the_answer() -> None:
     ask = Asked(lambda call: f"{len(ask.calls)}")
-    given = {"response_format": {"type": "json_object"}, "n": 2}
+    given = {"response_format": {"type": "json_object"}, "tools": []}
     await fused(Refine(), says("a", "x"), says("b", "y"), ask=ask, config=rounds(2), parameters=given)
 
     assert [{"response_format": {"type": "json_object"}}] * 2 == [call.parameters for call in ask.calls]
