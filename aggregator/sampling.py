@@ -26,7 +26,7 @@ def sampled(
     call = candidate.stream.call
     first = call.parameters.get("seed")
     seed = first if isinstance(first, int) else secrets.randbelow(SEEDS)
-    kept = {key: value for key, value in call.parameters.items() if key != "n"}
+    kept = {key: value for key, value in call.parameters.items() if key != "n" and value is not None}
     found = []
     for place in range(1, count + 1):
         parameters = {"temperature": temperature, **kept, "seed": (seed + place) % SEEDS}
