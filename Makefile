@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion docs clean
+.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion bench-fusion-votes docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ bench-scaling: $(DEV) ## Measure: processor time of the gateway for a request, a
 
 bench-fusion-cascade: $(DEV) ## Measure cascades: the closed form, verifiers on recorded answers: DATA=folder (docs/fusion.md)
 	$(BIN)/python -m tests.bench.fusion_cascade --data $(or $(DATA),$(error DATA=folder with models.csv and tables))
+
+bench-fusion-votes: $(DEV) ## Measure votes on recorded answers, and how answers are read: DATA=folder (docs/fusion.md)
+	$(BIN)/python -m tests.bench.fusion_votes --data $(or $(DATA),$(error DATA=folder with pools.json, models.csv and tables))
 
 bench-decompose: setup ## Measure questions of two domains on the pocket experts: each alone, auto, decompose
 	$(BIN)/python -m tests.bench.decompose

@@ -11,6 +11,7 @@ Gains are over the best single expert of the fitting part, with paired bootstrap
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import time
 from collections import defaultdict
@@ -38,6 +39,7 @@ from tests.bench.fusion_votes_counting import (
 )
 from tests.bench.fusion_votes_extraction import agreement
 from tests.bench.fusion_votes_folds import FoldEstimates, Readings, fold_estimates
+from tests.bench.fusion_votes_replay import replayed
 from tests.bench.routing_check import Check, points
 from tests.bench.routing_tables import Pool, new_encoder, read_pool, read_pools
 
@@ -46,7 +48,7 @@ EXPECTED = {"small3": 4.2, "small6": 4.8, "mid5": 7.3, "equal3": 4.4, "zeroeval_
 POOLS = (*EXPECTED, "dominated5")
 SINGLE, MAJORITY, STATIC, WEIGHTED, AUTO = "best single", "majority", "static naive Bayes", "weighted vote", "auto"
 THREE, EARLY = "three, always", "three, stopping early"
-MOST_CALLS, MOST_LOST, MOST_LOST_ALONE = 2.6, 0.002, 0.001
+MOST_CALLS, MOST_LOST, MOST_LOST_ALONE, LEAST_SAME = 2.6, 0.002, 0.001, 0.99
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class Votes:
     quality: dict[str, Floats] = field(default_factory=dict)
     calls: dict[str, Floats] = field(default_factory=dict)
     figures: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    replayed: list[tuple[int, int]] = field(default_factory=list)
 
     def put(self, name: str, places: Any, run: Counted) -> None:
         """Note one way's run on one fold."""
@@ -74,6 +77,8 @@ def votes_of(pool: Pool, readings: Readings, seed: int) -> Votes:
         for name, run in _fold_runs(side, pool, fold):
             votes.put(name, fold.test, run)
         auto = fold.estimates["auto"]
+        early = Counted(votes.quality[EARLY][fold.test], votes.calls[EARLY][fold.test])
+        votes.replayed.append(asyncio.run(replayed(pool, fold.test.tolist(), auto, early, 3)))
         votes.figures["calibration error of auto's qualities"].append(
             expected_calibration_error(auto, side.scores[fold.test])
         )
@@ -167,6 +172,13 @@ def asked_of(name: str, figures: Mapping[str, Mapping[str, Any]]) -> list[Check]
     return [*checks, Check(name, "stopping early: within 0.2 of always three, <= 2.6 calls", found_early, kept)]
 
 
+def same_as_run(name: str, counts: list[tuple[int, int]]) -> Check:
+    """Return whether the strategy as the gateway runs it does what was counted."""
+    same, all_of_them = (sum(each) for each in zip(*counts, strict=True))
+    asks = "the strategy itself wins and asks as counted, >= 99 %"
+    return Check(name, asks, f"{same} of {all_of_them}", same >= LEAST_SAME * all_of_them)
+
+
 def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Check]]:
     """Run every pool, print its table and what is asked of it; return all figures and checks."""
     encoder, readings, pools = new_encoder(threads=1), Readings(), read_pools(options.data)
@@ -180,7 +192,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Check]]:
         print(f"\n{name}: {len(pool.experts)} experts, {len(pool.outcomes)} questions, "
               f"{time.perf_counter() - begun:.0f} s\n{table(figures[name])}")  # fmt: skip
         print("\n".join(f"  {label}: {np.mean(values):.3f}" for label, values in votes.figures.items()))
-        asked = asked_of(name, figures[name])
+        asked = [*asked_of(name, figures[name]), same_as_run(name, votes.replayed)]
         print("\n".join(check.line() for check in asked), flush=True)
         checks += asked
     return figures, checks
