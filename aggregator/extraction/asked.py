@@ -24,7 +24,7 @@ LONGEST_QUESTION = 20_000
 
 _OPTION = re.compile(r"(?m)^[ \t]*\(?([A-Z])[).:][ \t]+(\S[^\n]*)$")
 _LITERAL = re.compile(r"==\s?\?\?|\bas a Python literal\b|\bwith a literal\b")
-_COUNT = re.compile(r"(?i)\bhow (?:many|much)(?: [a-z]+){0,2}? (?P<unit>[a-z]+)|\bin (?P<measure>[a-z]+)\?")
+_COUNT = re.compile(r"(?i)\bhow (?:many|much)((?: [a-z]+){1,3})|\bin ([a-z]+)\?")
 _FIELD = re.compile(r"`answer` field|\"answer\"\s?:")
 _SAID = re.compile(r"(?i)[\"'`]the answer is \(?[XA-J]?")
 _NUMBER = re.compile(r"(?i)\bhow (?:many|much)\b")
@@ -57,11 +57,13 @@ ANYTHING = Wanted()
 
 
 def wanted(messages: Sequence[Message]) -> Wanted:
-    """Return what the last message asks for; how it is to be given may also stand in the first (system) message."""
+    """Return what the last message asks for; how it is to be given may also stand in the system message."""
     if not messages:
         return ANYTHING
-    found = wanted_by(_text(messages[-1]))
-    return found if found.form else replace(found, form=_form(_text(messages[0])))
+    found, first = wanted_by(_text(messages[-1])), messages[0]
+    if found.form or first.get("role") not in ("system", "developer"):
+        return found
+    return replace(found, form=_form(_text(first)))
 
 
 def wanted_by(question: str) -> Wanted:
@@ -85,8 +87,8 @@ def _form(instructions: str) -> Form:
 
 def unit_of(question: str) -> str:
     """Return the unit a question asks for by name ("how many hours", "in metres?"), or an empty string."""
-    named = [match["unit"] or match["measure"] for match in _COUNT.finditer(question)]
-    return next((name.casefold() for name in reversed(named) if known_unit(name)), "")
+    named = [name for match in _COUNT.finditer(question) for name in (match[1] or match[2]).casefold().split()]
+    return next((name for name in reversed(named) if known_unit(name)), "")
 
 
 def _options(question: str) -> tuple[str, ...]:

@@ -80,14 +80,18 @@ def _chosen(stated: str, wanted: Wanted) -> str | None:
 
 
 def _number(text: str, wanted: Wanted) -> str | None:
-    for explicit in (*_explicit(text), None if wanted.form else _stated(text)):
+    strictly = wanted.form == "field"
+    for explicit in (*_explicit(text), None if strictly else _stated(text)):
         if explicit is not None:
             return _counted(explicit, wanted)
-    if wanted.form and not _short(text):
+    if _short(text):
+        return _counted(text, wanted) or (None if strictly else normalise(text))
+    if strictly:
         return None
-    if concluded := _CONCLUDED.search(text[-LONGEST_ANSWER:]):
-        return _counted(concluded["answer"], wanted)
-    return _last_number(text) if code_block(text) is None else None
+    if (source := code_block(text)) is not None:
+        return syntax(source)
+    concluded = _CONCLUDED.search(text[-LONGEST_ANSWER:])
+    return _counted(concluded["answer"], wanted) if concluded else _last_number(text)
 
 
 def _counted(stated: str, wanted: Wanted) -> str | None:
@@ -102,7 +106,7 @@ def _counted(stated: str, wanted: Wanted) -> str | None:
 def _literal(text: str, wanted: Wanted) -> str | None:
     if (value := _field(text)) is not None:
         return literal(value)
-    stated = (None if wanted.form else _stated(text)) or (text if _short(text) else None)
+    stated = (None if wanted.form == "field" else _stated(text)) or (text if _short(text) else None)
     return None if stated is None else literal(stated.strip("` "))
 
 

@@ -144,10 +144,34 @@ def test_where_the_question_says_how_to_answer_only_that_counts() -> None:
         ('{"answer": "2:00 pm"}', "2"),
         ("He needs 3 + 4 = 7", "7"),
         ('{"answer": "cannot be told"}', None),
+        ("twelve", "twelve"),
     ],
 )
 def test_a_number_is_what_was_asked_for_without_its_unit(text: str, expected: str | None) -> None:
-    assert expected == final_answer(text, options("How many hours does the trip take?"))
+    assert expected == final_answer(text, options("How many more hours does the trip take?"))
+
+
+def test_code_that_counts_is_still_code() -> None:
+    text = (
+        "```python\ndef f(text):\n    return text.count('a')\n```\nThis counts them, one after the other, to the end."
+    )
+
+    assert final_answer(text) == final_answer(text, options("Write a function that tells how many a's there are."))
+
+
+def test_words_that_ask_for_a_statement_leave_numbers_stated() -> None:
+    told = options('How many are there? End with "The answer is 12".')
+
+    assert ("number", "said") == (told.kind, told.form)
+    assert "7" == final_answer("Of all the 30 that were counted, 7 are left. The answer is 7.", told)
+
+
+def test_the_system_message_may_say_how_to_answer_and_no_earlier_question() -> None:
+    how = {"role": "system", "content": "Reply as JSON with an `answer` field."}
+    turns: tuple[Message, ...] = (how, {"role": "user", "content": "How many?"})
+    earlier: tuple[Message, ...] = ({**how, "role": "user"}, {"role": "user", "content": "How many?"})
+
+    assert ("field", "") == (wanted(turns).form, wanted(earlier).form)
 
 
 @pytest.mark.parametrize(
