@@ -60,13 +60,9 @@ def agreement(folder: Path) -> list[Check]:
 
 
 def readings(folder: Path) -> list[Reading]:
-    """Return every text of a table's models, of the splits train and dev."""
+    """Return every text of a table's models, in the order of the table."""
     wanted = {str(row["question_id"]): asked(row) for row in read_rows(folder / "questions.parquet")}
-    preds = {
-        (str(row["question_id"]), str(row["model_id"])): row
-        for row in read_rows(folder / "outcomes.parquet")
-        if row["split"] in ("train", "dev")
-    }
+    preds = {(str(row["question_id"]), str(row["model_id"])): row for row in read_rows(folder / "outcomes.parquet")}
     found = []
     for row in read_rows(folder / "answers.parquet"):
         key = str(row["question_id"]), str(row["model_id"])
