@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aggregator.errors import UnknownStrategy
+from aggregator.form import form_of, formed
 from aggregator.strategies import STRATEGIES, Strategy
 from aggregator.types import FusedStream, FusionReport, FusionTask
 
@@ -32,7 +33,10 @@ class Aggregator:
         return self._strategies[SINGLE if alone else asked]
 
     def fuse(self, task: FusionTask, strategy: str) -> FusedStream:
-        """Return the (lazy) fused answer."""
+        """Return the (lazy) fused answer; of several experts' it has the form that the client asked for."""
         chosen = self.strategy(strategy, len(task.candidates))
         report = FusionReport(strategy=chosen.name)
-        return FusedStream(chosen.fuse(task, report), report)
+        chunks = chosen.fuse(task, report)
+        if (form := form_of(task.parameters)) is not None and chosen.name != SINGLE:
+            chunks = formed(chunks, form, task, report)
+        return FusedStream(chunks, report)

@@ -15,9 +15,15 @@ from aggregator.types import Answer, Candidate, Chosen, Failure, FusionReport, F
 from experts.errors import ExpertError
 from experts.types import AnswerChunk, ExpertCall, Message
 
-NOT_FOR_THE_FUSER = frozenset({"n", "tools", "tool_choice", "parallel_tool_calls", "logprobs", "top_logprobs"})
+NOT_FOR_THE_FUSER = frozenset({"tools", "tool_choice", "parallel_tool_calls", "logprobs", "top_logprobs"})
 """Parameters of the client's that make sense for one expert's own answer only."""
-ABOUT_THE_FORM = frozenset({"response_format", "max_tokens", "max_completion_tokens", "stop", "logit_bias", "seed"})
+ABOUT_THE_FORM = frozenset(
+    {
+        *("n", "response_format", "structured_outputs", "logit_bias", "seed", "stop", "stop_token_ids", "ignore_eos"),
+        *("max_tokens", "max_completion_tokens", "min_tokens", "bad_words", "allowed_token_ids", "echo"),
+        *("guided_json", "guided_choice", "guided_regex", "guided_grammar"),
+    }
+)
 """Parameters that shape the client's answer, and would spoil a text that only we read."""
 
 

@@ -248,6 +248,7 @@ def _fused_candidate(answer: Answer, report: FusionReport) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "expert": answer.expert,
         "weight": round(answer.weight, 4),
+        "quality": None if answer.quality is None else round(answer.quality, 4),
         "text": answer.text,
         "finish_reason": answer.answer.finish_reason,
         "usage": usage_body(answer.answer.usage),

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from aggregator import STRATEGIES
 from tests.conftest import expert_record, gateway_over
 from tests.fakes.expert import FakeExpert, serving
 
@@ -93,8 +94,7 @@ async def test_auto_votes_where_answers_can_be_compared_and_one_expert_does_not_
 @pytest.mark.parametrize(
     "experts", [{"deny": ["fuser"]}, {"allow": ["one", "two"]}, {"require_tags": ["tenant:a"]}], ids=str
 )
-@pytest.mark.parametrize("fusion", ["synthesize", "rank", "refine", "knowledge", "panel", "decompose", "self"])
-async def test_a_fuser_outside_of_what_the_request_allows_is_never_called(fusion: str, experts: dict[str, Any]) -> None:
+async def test_a_fuser_outside_of_what_the_request_allows_is_never_called(experts: dict[str, Any]) -> None:
     one, two = FakeExpert(reply=lambda _: "It is one."), FakeExpert(reply=lambda _: "It may be two, or more than that.")
     fuser = FakeExpert(reply=lambda _: "fused")
     ours = {"tags": ["tenant:a"]}
@@ -104,12 +104,16 @@ async def test_a_fuser_outside_of_what_the_request_allows_is_never_called(fusion
             expert_record("two", two, **ours),
             expert_record("fuser", fuser, routed=False, tags=["tenant:b"]),
         ]
-        async with gateway_over(records, fusion={"fuser": "fuser"}, routing={"default": "fuser"}) as client:
-            body = await answered(client, ask(OPEN, fusion=fusion, experts=experts))
+        roles = [{"name": "a", "instructions": "b"}, {"name": "x", "instructions": "y", "expert": "fuser"}]
+        fusion = {"fuser": "fuser", "panel": {"roles": roles}, "decompose": {"planner": "fuser"}}
+        async with gateway_over(records, fusion=fusion, routing={"default": "fuser"}) as client:
+            bodies = {
+                name: await answered(client, ask(OPEN, fusion=name, experts=experts)) for name in sorted(STRATEGIES)
+            }
+            allowed = await answered(client, ask(OPEN, fusion="synthesize"))
 
-    assert [] == fuser.requests
-    assert body["choices"][0]["message"]["content"]
-    assert body["model"] in {"one", "two"}
+    assert {"one", "two"} >= {body["model"] for body in bodies.values()}
+    assert ("fuser", 1) == (allowed["model"], len(fuser.requests))
 
 
 async def test_the_fuser_is_the_best_candidate_where_the_configured_one_is_not_allowed() -> None:
@@ -217,3 +221,103 @@ async def test_a_client_that_leaves_while_candidates_are_awaited_stops_them_all(
         took = await until(lambda: all(expert.aborted == 1 for expert in slow))
 
     assert took < 1
+
+
+def choices(*texts: str) -> list[dict[str, Any]]:
+    """Return the chunks of an answer with several choices."""
+    said = [{"index": n, "delta": {"role": "assistant", "content": text}} for n, text in enumerate(texts)]
+    ends = [{"index": n, "delta": {}, "finish_reason": "stop"} for n, _ in enumerate(texts)]
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    return [*({"choices": [choice]} for choice in (*said, *ends)), {"choices": [], "usage": usage}]
+
+
+@pytest.mark.parametrize("fusion", ["auto", "vote", "synthesize", "rank", "refine", "self"])
+async def test_n_choices_are_n_of_the_expert_that_answers(fusion: str) -> None:
+    one, two = FakeExpert(chunks=choices("Answer: 4", "Answer: 5")), FakeExpert(chunks=choices("It is 6.", "Or 7."))
+    fuser = FakeExpert(chunks=choices("fused", "otherwise fused"))
+    async with serving(one, two, fuser):
+        records = [expert_record("one", one), expert_record("two", two), expert_record("fuser", fuser, routed=False)]
+        async with gateway_over(records, fusion={"fuser": "fuser"}) as client:
+            body = await answered(client, ask(fusion=fusion, more={"n": 2}))
+            chunks = events((await client.post("/v1/chat/completions", json=ask(stream=True, more={"n": 2}))).text)
+
+    assert 2 == len(body["choices"]) == len({choice["message"]["content"] for choice in body["choices"]})
+    assert {0, 1} == {choice["index"] for chunk in chunks for choice in chunk["choices"]}
+
+
+async def test_usage_is_summed_and_candidates_are_shown_with_weight_and_quality() -> None:
+    experts = [FakeExpert(reply=lambda _: "It is four.") for _ in range(2)]
+    fuser = FakeExpert(reply=lambda _: "fused answer here")
+    async with serving(*experts, fuser):
+        records = [skilled(f"e{n}", expert, 0.6) for n, expert in enumerate(experts)]
+        records.append(expert_record("fuser", fuser, routed=False))
+        async with council(records, fuser="fuser") as client:
+            body = await answered(client, ask(OPEN, fusion="synthesize", policy="profile"))
+    shown = body["fusion"]["candidates"]
+
+    assert [(0.5, 0.6)] * 2 == [(each["weight"], each["quality"]) for each in shown]
+    assert 3 * 2 + 3 == body["usage"]["completion_tokens"]
+    assert body["usage"]["prompt_tokens"] > sum(each["usage"]["prompt_tokens"] for each in shown)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_fused_answer_has_the_form_asked_for_also_in_a_stream(stream: bool) -> None:
+    one, two = FakeExpert(reply=lambda _: '{"sum": 4}'), FakeExpert(reply=lambda _: "four")
+    fuser = FakeExpert(reply=lambda _: "The experts agree that it is 4.")
+    schema = {"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]}
+    form = {"response_format": {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}}
+    async with serving(one, two, fuser):
+        records = [expert_record("one", one), expert_record("two", two), expert_record("fuser", fuser, routed=False)]
+        async with gateway_over(records, fusion={"fuser": "fuser"}) as client:
+            response = await client.post(
+                "/v1/chat/completions", json=ask(stream=stream, more=form, fusion="synthesize")
+            )
+    if stream:
+        chunks = events(response.text)
+        text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+        facts, model = chunks[-1]["fusion"], chunks[0]["model"]
+    else:
+        body = response.json()
+        text, facts, model = body["choices"][0]["message"]["content"], body["fusion"], body["model"]
+
+    assert ('{"sum": 4}', "one", "one") == (text, facts["answered_by"], model)
+    assert "not of the form asked for" in facts["note"]
+    assert form["response_format"] == fuser.requests[0]["response_format"]
+
+
+CALLS = [{"index": 0, "id": "c0", "type": "function", "function": {"name": "add", "arguments": '{"a": 2, "b": 2}'}}]
+
+
+def calling(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the chunks of an answer that calls tools."""
+    said = {"index": 0, "delta": {"role": "assistant", "tool_calls": calls}}
+    return [{"choices": [said]}, {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}]
+
+
+@pytest.mark.parametrize("fusion", ["auto", "vote", "synthesize", "rank", "refine", "panel", "knowledge", "cascade"])
+async def test_tool_calls_are_passed_through_and_no_fuser_is_asked(fusion: str) -> None:
+    one, two, fuser = FakeExpert(chunks=calling(CALLS)), FakeExpert(chunks=calling(CALLS)), FakeExpert()
+    tools = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}]
+    able = {"capabilities": ["tools"]}
+    async with serving(one, two, fuser):
+        records = [expert_record("one", one, **able), expert_record("two", two, **able)]
+        records.append(expert_record("fuser", fuser, routed=False))
+        async with gateway_over(records, fusion={"fuser": "fuser"}) as client:
+            body = await answered(client, ask(fusion=fusion, more={"tools": tools}))
+    (choice,) = body["choices"]
+
+    assert ("tool_calls", "add") == (choice["finish_reason"], choice["message"]["tool_calls"][0]["function"]["name"])
+    assert [] == fuser.requests
+
+
+async def test_tool_calls_are_voted_by_function_and_arguments_however_spelled() -> None:
+    spelled = [{**CALLS[0], "function": {"name": "add", "arguments": '{"b":2,  "a":2}'}}]
+    other = [{**CALLS[0], "function": {"name": "add", "arguments": '{"a": 3, "b": 2}'}}]
+    experts = [FakeExpert(chunks=calling(calls)) for calls in (other, CALLS, spelled)]
+    able = {"capabilities": ["tools"]}
+    async with serving(*experts):
+        records = [expert_record(f"e{n}", expert, **able) for n, expert in enumerate(experts)]
+        async with council(records) as client:
+            body = await answered(client, ask(fusion="vote", more={"tools": [{"type": "function"}]}))
+
+    assert body["model"] in {"e1", "e2"}
