@@ -98,7 +98,7 @@ class FuserBenchmark:
 
     async def _answered(self, plan: Plan, spec: BenchmarkSpec, sitting: Sitting, run: Run) -> dict[str, Answers]:
         """Put every question to every panelist, one panelist after the other."""
-        run.progress(0, plan.answers)
+        run.progress(0, plan.calls)
         found = {}
         for expert in plan.panelists:
             sheets = [

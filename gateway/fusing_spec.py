@@ -13,6 +13,9 @@ from experts.types import ExpertName
 from gateway.errors import InvalidRequest, UnknownExpert
 from gateway.profiling_spec import FindFile, Paper, ProfileSpec, paper_of
 
+USUAL_PANELS = 3
+"""Panels that one question makes."""
+
 
 class BenchmarkSpec(BaseModel):
     """The body of the request, and the `spec` of its job."""
@@ -41,6 +44,11 @@ class Plan:
     def answers(self) -> int:
         """How many answers panels are made of."""
         return len(self.paper.questions) * len(self.panelists)
+
+    @property
+    def calls(self) -> int:
+        """About how many calls it takes; how many panels there are is known once the answers are."""
+        return self.answers + USUAL_PANELS * len(self.paper.questions) * len(self.fusers)
 
 
 async def plan_of(spec: BenchmarkSpec, world: Snapshot, find_file: FindFile | None = None) -> Plan:

@@ -1,4 +1,4 @@
-"""/admin/fusers: who fuses best in which domain; POST /admin/experts/benchmark-fuser begins to find it out, as a job."""
+"""/admin/fusers: who fuses best in which domain; POST /admin/experts/benchmark-fuser finds it out, as a job."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def benchmark_fuser(request: Request, services: ServicesDep, admin: AdminD
         raise InvalidRequest(f"{field or 'The body'}: {first['msg']}.", param=field or None) from error
     plan = await services.fuser_benchmark.check(spec)
     await refuse_a_second(services)
-    return shown(await services.jobs.start(KIND, SUBJECT, spec.model_dump(mode="json"), total=plan.answers))
+    return shown(await services.jobs.start(KIND, SUBJECT, spec.model_dump(mode="json"), total=plan.calls))
 
 
 @api.get("/admin/fusers")

@@ -26,7 +26,7 @@ async def said(client: httpx.AsyncClient, folder: Path, *arguments: str) -> tupl
     told = {"CONSILIUM_ADMIN_KEY": "admin", "CONSILIUM_URL": str(client.base_url), "COLUMNS": "200"}
     line = [sys.executable, "-m", "gateway", "experts", *arguments]
     run = asyncio.to_thread(
-        subprocess.run, line, cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=60
+        subprocess.run, line, cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=120
     )
     process = await run
     return process.returncode, process.stdout, process.stderr
