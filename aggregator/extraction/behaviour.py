@@ -7,7 +7,7 @@ inputs, or only ever return one thing, stay as different as they are written.
 
 Everything runs in experts.sandbox, which bounds time, memory and output but is no isolation: `fusion.run_code` is off
 unless somebody turns it on. The event loop is never blocked, at most AT_ONCE programs run in the process, and a vote
-runs at most MOST_PROGRAMS of RUN_SECONDS each.
+runs at most MOST_PROGRAMS of RUN_SECONDS each, and waits for them no longer than MOST_SECONDS.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ RUN_SECONDS = 2.0
 CALL_SECONDS = 0.05
 AT_ONCE = 2
 MOST_PROGRAMS = 8
+MOST_SECONDS = 10.0
+"""How long a vote waits for its programs, others' before them included; then code is the same that is written alike."""
 LEAST_SHARED = 3
 UNSUITED = "unsuited"
 
@@ -45,7 +47,11 @@ async def by_behaviour(
         return found
     question = said_last(messages)
     runs = [loop.run_in_executor(_POOL, behaviour, code_block(texts[place]) or "", question) for place in places]
-    behaviours = await asyncio.gather(*runs)
+    try:
+        async with asyncio.timeout(MOST_SECONDS):
+            behaviours = await asyncio.gather(*runs)
+    except TimeoutError:
+        return found
     for index, place in enumerate(places):
         earlier = (other for other in range(index) if same(behaviours[index], behaviours[other]))
         if (first := next(earlier, None)) is not None:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from aggregator.extraction import behaviour as module
 from aggregator.extraction import final_answer
 from aggregator.extraction.behaviour import RUN_SECONDS, behaviour, by_behaviour, same
 from aggregator.extraction.trials import MOST_INPUTS, VALUES, inputs
@@ -98,3 +99,12 @@ async def test_the_event_loop_goes_on_while_programs_run() -> None:
 
     assert finals == await running
     assert ticks > 10
+
+
+async def test_a_vote_waits_for_its_programs_for_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_SECONDS", 0.1)
+    texts = [f"```python\nwhile {place}: pass\ndef f(n): return n\n```" for place in range(1, 7)]
+    finals, begun = [final_answer(text) for text in texts], time.monotonic()
+
+    assert finals == await by_behaviour(texts, finals, ())
+    assert time.monotonic() - begun < RUN_SECONDS
