@@ -146,16 +146,12 @@ class FuserBenchmark:
         if not fused:
             raise NothingExamined(f"Nobody could be examined: {next(iter(examined.values())).last_error}")
         facts = {"questions": spec.data, "measured_at": round(time.time(), 3)}
-        bodies = {
-            name: body
-            for name, rows in fused.items()
-            if (body := fuser_body(rows, failed=dict(examined[name].failures), **facts)) is not None
-        }
+        bodies = await asyncio.to_thread(_bodies, fused, examined, facts)
         advised = await self._advice(seats, fused, facts)
         await self._put(bodies, advised)
         return {
             "fusers": bodies,
-            "best": _best(fused),
+            "best": await asyncio.to_thread(_best, fused),
             "advice": advised,
             "panels": dict(Counter(panel.kind for panel in seats)),
             "councils": sum(panel.council for panel in seats),
@@ -171,7 +167,8 @@ class FuserBenchmark:
         for panel in councils:
             text = await voted(panel, self._pipeline.fusion)
             votes[panel.key] = float(await asyncio.to_thread(right, panel.question, text, READING))
-        found = advice(councils, fused, votes, contested={panel.key for panel in councils if not dominated(panel)})
+        contested = {panel.key for panel in councils if not dominated(panel)}
+        found = await asyncio.to_thread(advice, councils, fused, votes, contested)
         return None if found is None else advice_body(found, **facts)
 
     async def _put(self, bodies: Mapping[ExpertName, Mapping[str, Any]], advised: Mapping[str, Any] | None) -> None:
@@ -200,6 +197,14 @@ def _fitting(call: ExpertCall, expert: Expert, spec: BenchmarkSpec) -> ExpertCal
         longest = max(1, min(longest, round(window - read)))
     parameters = {"temperature": 0, "max_tokens": spec.max_tokens or longest}
     return replace(call, parameters=for_expert(parameters, expert.profile))
+
+
+def _bodies(
+    fused: Examined, examined: Mapping[ExpertName, Answers], facts: Mapping[str, Any]
+) -> dict[ExpertName, dict[str, Any]]:
+    """Return the document of each fuser that was shown a panel on which somebody is right."""
+    found = {name: fuser_body(rows, failed=dict(examined[name].failures), **facts) for name, rows in fused.items()}
+    return {name: body for name, body in found.items() if body is not None}
 
 
 def _best(fused: Examined) -> dict[str, ExpertName]:
