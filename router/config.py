@@ -21,9 +21,9 @@ class EncoderConfig(Strict):
     )
     precision: str = Field(
         default="auto",
-        description="How openvino multiplies: `bfloat16`, `float32`, `int8` (a quarter faster, cosines to float32 of "
-        "0.999 on average), or `auto`: int8 where the processor multiplies bfloat16 too, else float32. Torch keeps to "
-        "float32.",
+        description="How openvino multiplies: `bfloat16`, `float32`, `int8` (a third faster, cosines to float32 of "
+        "0.999 on average), or `auto`: int8 on x86 where the processor multiplies bfloat16 too, bfloat16 on others "
+        "that do, else float32. Torch keeps to float32.",
     )
     adapter: str | None = Field(
         default=None, description="Folder of a fitted head whose adapter.safetensors changes the encoder's weights."

@@ -3,6 +3,7 @@
 base.py                   what an encoder promises
 batching.py               Encoder: one worker thread, batches that form while it is busy, a cache
 runtimes.py               which runtime embeds: a plain BERT by bert.py, all else by sentence_transformer.py
+graph.py                  BERT written in OpenVINO's operations; ranges.py, int8.py: the same in bytes
 folder.py                 what a model's folder holds
 """
 

@@ -1,15 +1,15 @@
 """Run a plain BERT sentence encoder with OpenVINO, its graph written out from the weights: no torch, no export.
 
-Precisions: `int8` keeps weights as bytes with a scale a row, and turns what they are multiplied with into bytes too, a
-scale for each `BYTES` numbers of a token (cosine to float32: mean 0.999); all else is float32. `bfloat16` (0.99999) and
-`float32` keep to their type. `auto` is int8 on processors that multiply bfloat16 too, which have fast byte products;
-else float32.
+Precisions: `int8` multiplies bytes with bytes (`int8.py`; cosine to float32: mean 0.999), all else in float32;
+`bfloat16` (0.99999) and `float32` keep to their type. `auto` is int8 on x86 processors that multiply bfloat16 too and
+so have fast byte products; bfloat16 on others that do; else float32.
 Texts are padded to a multiple of `GRAIN` tokens and share an inference with others of the same padded length,
 so little padding is computed, and few shapes have to be compiled.
 """
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 
 from router.encoder.base import Vectors
 from router.encoder.folder import BertShape
+from router.encoder.graph import Graph
+from router.encoder.int8 import BytesGraph
+from router.encoder.ranges import channel_ranges, usual_texts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 GRAIN = 8
-BYTES = 64
-"""Numbers of a token that share a scale when they are turned into bytes."""
 PRECISIONS = ("int8", "bfloat16", "float32")
-FAR = -1e4
-"""Added to the attention of padding, which leaves it none."""
+X86 = ("x86_64", "AMD64")
 TELEMETRY = "openvino_telemetry"
 
 
@@ -83,7 +83,7 @@ def load_bert(
     tokenizer = Tokenizer.from_file(str(shape.folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(shape.longest)
-    wide, *rest = _requests(shape, weights, threads, precision)
+    wide, *rest = _requests(shape, weights, tokenizer, threads, precision)
     lanes = [Bert(tokenizer, request, shape.width, batch) for request in rest]
     return Bert(tokenizer, wide, shape.width, batch, lanes)
 
@@ -105,26 +105,24 @@ def padded(tokens: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[
     return ids, there.astype(np.float32)
 
 
-def byte_scales(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what each row is divided by to lie within -127..127, shape [rows, 1]."""
-    highest = np.abs(matrix).max(axis=1, keepdims=True)
-    return np.asarray(np.where(highest > 0, highest, 1.0) / 127, dtype=np.float32)
-
-
-def _requests(shape: BertShape, weights: Mapping[str, NDArray[np.float32]], threads: int, precision: str) -> list[Any]:
+def _requests(
+    shape: BertShape, weights: Mapping[str, NDArray[np.float32]], tokenizer: Tokenizer, threads: int, precision: str
+) -> list[Any]:
     """Return inference requests of the graph on the CPU: one of all threads; then, of several, one for each."""
-    with _without_telemetry():
+    with without_telemetry():
         import openvino
     core = openvino.Core()
     if precision == "auto":
-        able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        precision = "int8" if able else "float32"
+        precision = _fastest(core)
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
         "INFERENCE_NUM_THREADS": threads,
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": BYTES if precision == "int8" else 0,
     }
-    model = _Graph(shape, weights, int8=precision == "int8").model()
+    graph = Graph(shape, weights)
+    if precision == "int8":
+        texts = [encoding.ids for encoding in tokenizer.encode_batch_fast(usual_texts())]
+        graph = BytesGraph(shape, weights, channel_ranges(core, shape, weights, texts, settings))
+    model = graph.model()
     together = core.compile_model(model, "CPU", {**settings, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"})
     requests = [together.create_infer_request()]
     if threads > 1:
@@ -133,8 +131,15 @@ def _requests(shape: BertShape, weights: Mapping[str, NDArray[np.float32]], thre
     return requests
 
 
+def _fastest(core: Any) -> str:
+    """Return the precision that `auto` means on this processor."""
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return "float32"
+    return "int8" if platform.machine() in X86 else "bfloat16"
+
+
 @contextmanager
-def _without_telemetry() -> Iterator[None]:
+def without_telemetry() -> Iterator[None]:
     """Keep OpenVINO from reporting its import to its makers: as if the package that does so were not installed."""
     if TELEMETRY in sys.modules:
         yield
@@ -144,85 +149,3 @@ def _without_telemetry() -> Iterator[None]:
         yield
     finally:
         del sys.modules[TELEMETRY]
-
-
-class _Graph:
-    """Writes BERT (Devlin et al. 2018, 1810.04805) in OpenVINO's operations.
-
-    Shapes: B texts, S tokens, H width, A heads.
-    """
-
-    def __init__(self, shape: BertShape, weights: Mapping[str, NDArray[np.float32]], *, int8: bool) -> None:
-        from openvino import opset13
-
-        self._op, self._shape, self._weights, self._int8 = opset13, shape, weights, int8
-
-    def model(self) -> Any:
-        """Return the model: token ids [B, S] and their mask [B, S] -> unit vectors [B, H]."""
-        from openvino import Model
-
-        op = self._op
-        ids = op.parameter([-1, -1], np.int32, name="ids")
-        mask = op.parameter([-1, -1], np.float32, name="mask")
-        reach = op.unsqueeze(op.multiply(op.subtract(op.constant(np.float32(1)), mask), np.float32(FAR)), [1, 2])
-        states = self._embeddings(ids)
-        for layer in range(self._shape.layers):
-            states = self._layer(states, reach, f"encoder.layer.{layer}")
-        vectors = op.normalize_l2(self._pooled(states, mask), np.array([1]), 1e-12, "max")
-        return Model([op.result(vectors)], [ids, mask], "bert")
-
-    def _embeddings(self, ids: Any) -> Any:
-        op, words = self._op, self._constant("embeddings.word_embeddings.weight")
-        places = self._weights["embeddings.position_embeddings.weight"]
-        kind = self._weights["embeddings.token_type_embeddings.weight"][0]
-        length = op.gather(op.shape_of(ids), np.array(1), np.array(0))
-        counted = op.range(np.array(0), length, np.array(1), "i64")
-        positions = op.gather(op.constant(places + kind), counted, np.array(0))
-        return self._normalised(op.add(op.gather(words, ids, np.array(0)), positions), "embeddings.LayerNorm")
-
-    def _layer(self, states: Any, reach: Any, name: str) -> Any:
-        """Return one transformer layer's output [B, S, H]."""
-        op, width = self._op, self._shape.width
-        parts = [
-            self._heads(self._linear(states, f"{name}.attention.self.{part}")) for part in ("query", "key", "value")
-        ]
-        seen = op.scaled_dot_product_attention(*parts, reach)
-        seen = op.reshape(op.transpose(seen, [0, 2, 1, 3]), [0, 0, width], True)
-        states = self._added(states, seen, f"{name}.attention.output")
-        grown = op.gelu(self._linear(states, f"{name}.intermediate.dense"), "erf")
-        return self._added(states, grown, f"{name}.output")
-
-    def _heads(self, states: Any) -> Any:
-        """Return [B, S, H] as [B, A, S, H / A]."""
-        heads, width = self._shape.heads, self._shape.width
-        return self._op.transpose(self._op.reshape(states, [0, 0, heads, width // heads], True), [0, 2, 1, 3])
-
-    def _added(self, states: Any, change: Any, name: str) -> Any:
-        total = self._op.add(self._linear(change, f"{name}.dense"), states)
-        return self._normalised(total, f"{name}.LayerNorm")
-
-    def _linear(self, states: Any, name: str) -> Any:
-        op = self._op
-        matrix = self._bytes(f"{name}.weight") if self._int8 else self._constant(f"{name}.weight")
-        return op.add(op.matmul(states, matrix, False, True), self._constant(f"{name}.bias"))
-
-    def _bytes(self, name: str) -> Any:
-        """Return a matrix as bytes times a scale for each row, which OpenVINO multiplies as they are."""
-        op, scales = self._op, byte_scales(self._weights[name])
-        rounded = np.round(self._weights[name] / scales).astype(np.int8)
-        return op.multiply(op.convert(op.constant(rounded), "f32"), op.constant(scales))
-
-    def _normalised(self, states: Any, name: str) -> Any:
-        op = self._op
-        unit = op.mvn(states, np.array([-1]), True, self._shape.epsilon, "inside_sqrt")
-        return op.add(op.multiply(unit, self._constant(f"{name}.weight")), self._constant(f"{name}.bias"))
-
-    def _pooled(self, states: Any, mask: Any) -> Any:
-        op = self._op
-        if self._shape.pooling == "first":
-            return op.gather(states, np.array(0), np.array(1))
-        present = op.unsqueeze(mask, [-1])
-        return op.divide(op.reduce_sum(op.multiply(states, present), [1]), op.reduce_sum(present, [1]))
-
-    def _constant(self, name: str) -> Any:
-        return self._op.constant(np.ascontiguousarray(self._weights[name]), shared_memory=True)

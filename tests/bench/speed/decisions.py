@@ -49,17 +49,19 @@ async def alone(router: Router, texts: Sequence[str]) -> tuple[float, float]:
     return statistics.median(times), statistics.quantiles(times, n=100)[98]
 
 
-async def together(router: Router, texts: Sequence[str]) -> float:
-    """Return decisions a second with AT_ONCE clients, each of which asks again as soon as it is answered."""
+async def together(router: Router, texts: Sequence[str]) -> tuple[float, float]:
+    """Return decisions a second with AT_ONCE clients, each of which asks again as soon as it is answered, and the
+    processor milliseconds that a decision takes on all threads together: what other work disturbs least."""
     left = list(texts)
 
     async def client() -> None:
         while left:
             await router.route(asked(left.pop()), SPECIALISTS)
 
-    begun = time.perf_counter()
+    begun, begun_work = time.perf_counter(), time.process_time()
     await asyncio.gather(*(client() for _ in range(AT_ONCE)))
-    return len(texts) / (time.perf_counter() - begun)
+    worked = time.process_time() - begun_work
+    return len(texts) / (time.perf_counter() - begun), 1000 * worked / len(texts)
 
 
 async def again(router: Router, texts: Sequence[str], count: int) -> float:
@@ -103,11 +105,14 @@ async def measure(threads: int, repeats: int) -> dict[str, Any]:
         started = time.perf_counter() - begun
         short, long = texts_of(60, 2 * repeats + 320), texts_of(200, repeats // 2)
         await alone(router, texts_of(60, 10, seed=1) + texts_of(200, 5, seed=1))
+        first, second = await alone(router, short[:repeats]), await alone(router, long)
+        rate, work = await together(router, short[repeats : 2 * repeats + 300])
         return {
             "start_seconds": started,
-            "short": await alone(router, short[:repeats]),
-            "long": await alone(router, long),
-            "rate": await together(router, short[repeats : 2 * repeats + 300]),
+            "short": first,
+            "long": second,
+            "rate": rate,
+            "work_ms": work,
             "again": await again(router, short[:100], 20_000),
             "policy_ms": policy_milliseconds(100),
             "memory_mib": psutil.Process().memory_info().rss / 2**20,

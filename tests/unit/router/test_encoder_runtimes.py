@@ -15,11 +15,14 @@ from router.adapters import Adapter, save_adapter
 from router.config import EncoderConfig
 from router.encoder import Encoder, load_encoder, model_folder
 from router.encoder.base import lanes
-from router.encoder.bert import GRAIN, alike, byte_scales, padded
+from router.encoder.bert import GRAIN, alike, padded, without_telemetry
 from router.encoder.folder import plain_bert
+from router.encoder.int8 import byte_scales, smoothing
+from router.encoder.ranges import channel_ranges
 from tests.unit.router.chat_questions import QUESTIONS
 
 LENGTHS = ("", "one", "What is a monoid?", "a much longer text about something else " * 60)
+STRANGE = ("!!!!!!", "." * 300, "the " * 200, "日本語のテキストです。", "def f(x):\n    return x**2\n" * 10)
 WIDTH, ADAPTED = 32, "encoder.layer.1.attention.output.dense.weight"
 
 
@@ -60,6 +63,41 @@ def test_the_default_encoders_vectors_are_those_of_torch(precision: str, least: 
     texts = [text for questions in QUESTIONS.values() for text in questions]
 
     assert cosines(EncoderConfig(threads=1, precision=precision), [*texts, *LENGTHS[1:]]).min() > least
+
+
+def test_bytes_keep_the_vectors_of_texts_unlike_those_their_bounds_were_measured_on() -> None:
+    assert cosines(EncoderConfig(threads=1, precision="int8"), list(STRANGE)).min() > 0.985
+
+
+def test_bounds_are_measured_of_every_channel_that_a_layer_reads(tmp_path: Path) -> None:
+    with without_telemetry():
+        import openvino
+    shape = plain_bert(tiny_bert(tmp_path / "bert"))
+    assert shape is not None
+    one, both = (
+        channel_ranges(openvino.Core(), shape, shape.weights(), texts, {"INFERENCE_PRECISION_HINT": "f32"})
+        for texts in ([[101, 7592, 102]], [[101, 7592, 102], [101, 2088, 2003, 102]])
+    )
+
+    widths = {name.removeprefix("encoder.layer."): bounds.shape for name, bounds in one.items()}
+    reads = ("attention.self.query", "attention.output.dense", "intermediate.dense")
+    assert widths == {
+        **{f"{layer}.{name}": (2, WIDTH) for layer in range(2) for name in reads},
+        **{f"{layer}.output.dense": (2, 2 * WIDTH) for layer in range(2)},
+    }
+    assert all((one[name][0] <= one[name][1]).all() for name in one)
+    assert all((both[name][0] <= one[name][0]).all() and (both[name][1] >= one[name][1]).all() for name in one)
+    assert any((both[name] != one[name]).any() for name in one)
+
+
+def test_smoothing_makes_channels_alike_or_columns_or_both_by_half() -> None:
+    reach = np.array([0.5, 20.0, 2.0], dtype=np.float32)
+    matrix = np.array([[1.0, 0.2, -4.0], [0.5, 0.1, 3.0]], dtype=np.float32)
+    wholly, not_at_all, half = (smoothing(reach, matrix, degree) for degree in (1.0, 0.0, 0.5))
+
+    assert np.allclose(reach / wholly, 1)
+    assert np.allclose(np.abs(matrix * not_at_all).max(axis=0), 1)
+    assert np.allclose(reach / half, np.abs(matrix * half).max(axis=0))
 
 
 def test_each_thread_has_a_lane_with_the_same_vectors(tmp_path: Path) -> None:
