@@ -45,7 +45,6 @@ RECORD = {
         "How do the Romans write 204?",
         "What number is the Roman numeral XLVII?",
         "Read the Roman numeral CXII.",
-        "What does the Roman numeral CCIV stand for?",
     ],
     "context_window": 1024,
     "active_parameters_billions": 0.002,
