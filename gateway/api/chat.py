@@ -55,7 +55,7 @@ async def chat_completions(request: Request, services: ServicesDep, client: Clie
     told["experts"] = [assignment.expert for assignment in answering.decision.assignments]
     explained = explanation(answering.decision, answering.fusion, answering.ignored) if chat.options.explain else None
     envelope = Envelope.begin(request.state.request_id, explained)
-    return await (streamed(exchange, envelope) if chat.stream else whole(request.receive, exchange, envelope))
+    return await (streamed if chat.stream else whole)(request.receive, exchange, envelope)
 
 
 def known_model(chat: ChatRequest, services: Services) -> str:
@@ -76,13 +76,13 @@ async def whole(receive: Receive, exchange: Exchange, envelope: Envelope) -> Res
     return JsonResponse(whole_body(answer, envelope), headers=headers)
 
 
-async def streamed(exchange: Exchange, envelope: Envelope) -> Response:
+async def streamed(receive: Receive, exchange: Exchange, envelope: Envelope) -> Response:
     """Begin the response once the first chunk is there, or has let us wait for a while."""
     chat, answering, services = exchange.chat, exchange.answering, exchange.services
     asked_usage = bool((chat.parameters.get("stream_options") or {}).get("include_usage"))
     chunks = wire_chunks(answering.stream, envelope, include_usage=asked_usage)
     primed = Primed(_accounted(chunks, exchange))
-    await primed.prime(services.settings.keep_alive_seconds)
+    await while_connected(receive, primed.prime(services.settings.keep_alive_seconds))
     headers = {**answer_headers(answering, services), "cache-control": "no-cache", "x-accel-buffering": "no"}
     events = primed.events(services.settings.keep_alive_seconds)
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)

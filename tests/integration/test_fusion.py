@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from aggregator import STRATEGIES
+from gateway.settings import Settings
 from tests.conftest import expert_record, gateway_over
 from tests.fakes.expert import FakeExpert, serving
 
@@ -213,13 +214,21 @@ async def test_comments_keep_a_fused_stream_alive_while_candidates_are_awaited()
     assert "fused at last" == "".join(c["choices"][0]["delta"].get("content") or "" for c in events("data: " + after))
 
 
-async def test_a_client_that_leaves_while_candidates_are_awaited_stops_them_all() -> None:
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["council", "e0"])
+async def test_a_client_that_leaves_before_the_first_token_stops_all_who_were_asked(model: str, stream: bool) -> None:
     slow = [FakeExpert(reply=lambda _: "word " * 10_000, word_delay=0.02) for _ in range(3)]
-    async with serving(*slow), council([expert_record(f"e{n}", expert) for n, expert in enumerate(slow)]) as client:
-        with pytest.raises(httpx.ReadTimeout):
-            await client.post("/v1/chat/completions", json=ask(fusion="synthesize"), timeout=0.5)
-        took = await until(lambda: all(expert.aborted == 1 for expert in slow))
+    if model != "council":
+        slow = [FakeExpert(first_token_delay=60)]
+    async with serving(*slow):
+        records = [expert_record(f"e{n}", expert) for n, expert in enumerate(slow)]
+        async with gateway_over(records, settings=Settings(keep_alive_seconds=20)) as client:
+            with pytest.raises(httpx.ReadTimeout):
+                body = {**ask(fusion="synthesize", stream=stream), "model": model}
+                await client.post("/v1/chat/completions", json=body, timeout=0.5)
+            took = await until(lambda: not any(expert.running for expert in slow))
 
+    assert all(expert.requests for expert in slow)
     assert took < 1
 
 
