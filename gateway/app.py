@@ -22,11 +22,13 @@ from gateway.api import (
     files,
     fusers,
     jobs,
+    keys,
     learning,
     models,
     operations,
     profiling,
     route,
+    usage,
 )
 from gateway.configuration import GatewayConfig
 from gateway.errors import InvalidRequest, error_body, error_headers, wire
@@ -48,9 +50,11 @@ NOUNS = (
     decisions,
     experts,
     jobs,
+    keys,
     learning,
     profiling,
     fusers,
+    usage,
     operations,
 )
 NOT_OURS = {404: "not_found", 405: "method_not_allowed"}

@@ -1,51 +1,90 @@
-"""Who is asking? A key from Authorization: Bearer or x-api-key, compared in constant time and never kept."""
+"""Who is asking? A key from Authorization: Bearer or x-api-key, compared in constant time and never kept.
+
+Keys of the environment are unlimited. Those given out at /admin/keys bring their record, which says what they may
+use. A key is looked up by its SHA-256: how long that takes says nothing about the key itself.
+"""
 
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 
 from gateway.errors import AuthenticationFailed, PermissionDenied
+from gateway.keys.book import KeyBook
+from gateway.keys.record import KeyRecord, hash_of
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A caller we let in; `key_id` is the first letters of its key's hash, for logs."""
+    """A caller we let in.
+
+    `key_id` is for logs: the record's id, or the first letters of the key's hash. `record` is None where nothing is
+    limited.
+    """
 
     key_id: str
+    record: KeyRecord | None = None
 
 
 ANYONE = Client(key_id="open")
+NOBODYS_HASH = "0" * 64
 
 
 class Keyring:
-    """The keys clients may use, stored hashed. An empty ring lets everybody in."""
+    """The keys clients may use, hashed. Without any it lets everybody in, where it may.
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        self._hashes = tuple(sha256(key.encode()).hexdigest() for key in keys)
+    Args:
+        keys: those of the environment, in the clear.
+        book: those given out while the gateway runs; None where there are none.
+        open_without_keys: whether everybody comes in as long as there is no key at all, revoked ones counted.
+    """
+
+    def __init__(self, keys: Iterable[str], book: KeyBook | None = None, *, open_without_keys: bool = True) -> None:
+        self._hashes = tuple(hash_of(key) for key in keys)
+        self._book, self._may_be_open = book, open_without_keys
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no key at all."""
+        return not self._hashes and not self._book
 
     def authenticate(self, headers: Mapping[str, str]) -> Client:
         """Return the caller.
 
         Raises:
-            AuthenticationFailed: keys are set and the caller has none of them.
+            AuthenticationFailed: keys are set and the caller has none of them that still holds.
         """
-        if not self._hashes:
+        if self.empty and self._may_be_open:
             return ANYONE
-        offered = sha256(_offered_key(headers).encode()).hexdigest()
+        offered = hash_of(_offered_key(headers))
         matches = [hmac.compare_digest(offered, known) for known in self._hashes]
-        if not any(matches):
+        record = None if self._book is None else self._book.by_hash(offered)
+        given_out = hmac.compare_digest(offered, NOBODYS_HASH if record is None else record.hash)
+        if any(matches):
+            return Client(key_id=offered[:8])
+        if record is None or not given_out:
             raise AuthenticationFailed("Send one of the gateway's keys as 'Authorization: Bearer KEY' or 'x-api-key'.")
-        return Client(key_id=offered[:8])
+        check_holds(record, time.time())
+        return Client(record.id, record)
+
+
+def check_holds(record: KeyRecord, now: float) -> None:
+    """Refuse a key that does not hold any more.
+
+    Raises:
+        AuthenticationFailed: it is revoked, or its time has passed.
+    """
+    if (state := record.state(now)) != "active":
+        raise AuthenticationFailed(f"This key is {state}; ask the gateway's administrator for another.")
 
 
 class AdminKey:
     """The one key that may administer. Without one nobody may."""
 
     def __init__(self, key: str) -> None:
-        self._hash = sha256(key.encode()).hexdigest() if key else ""
+        self._hash = hash_of(key) if key else ""
 
     def check(self, headers: Mapping[str, str], keyring: Keyring) -> None:
         """Let the administrator in.
@@ -57,7 +96,7 @@ class AdminKey:
         offered = _offered_key(headers)
         if not self._hash:
             raise AuthenticationFailed("This gateway has no admin key: set CONSILIUM_ADMIN_KEY and start it again.")
-        if hmac.compare_digest(sha256(offered.encode()).hexdigest(), self._hash):
+        if hmac.compare_digest(hash_of(offered), self._hash):
             return
         if offered and keyring.authenticate(headers) is not ANYONE:
             raise PermissionDenied("This needs the admin key (CONSILIUM_ADMIN_KEY), not a client's key.")

@@ -20,6 +20,7 @@ from aggregator import FusionConfig
 from experts.config import ExpertConfig, Strict
 from experts.errors import ConfigError
 from experts.residency import ResidencyConfig
+from gateway.limits.config import KeyLimitsConfig
 from gateway.upstreams import RegistryConfig
 from router import RoutingConfig
 
@@ -35,6 +36,7 @@ class GatewayConfig(Strict):
     fusion: FusionConfig = FusionConfig()
     residency: ResidencyConfig = ResidencyConfig()
     registry: RegistryConfig = RegistryConfig()
+    limits: KeyLimitsConfig = KeyLimitsConfig()
     _texts: tuple[Mapping[str, Any], ...] = PrivateAttr(default=())
     _path: Path | None = PrivateAttr(default=None)
 

@@ -3,7 +3,8 @@
     RequestError
       InvalidRequest 400 · AuthenticationFailed 401 · PermissionDenied 403 · UnknownModel 404 · UnknownRequest 404
       UnknownJob 404 · UnknownExpert 404 · ExpertInTheWay 409 · VersionMismatch 412 · TooLarge 413 · ClientGone 499
-      UnknownFile 404 · UnknownBatch 404 · FileInUse 409 · AlreadyRunning 409
+      UnknownFile 404 · UnknownBatch 404 · FileInUse 409 · AlreadyRunning 409 · UnknownKey 404
+      RateLimited 429 · BudgetSpent 429 · LimitsUnavailable 503
 
 STATUS maps an exception class to (HTTP status, OpenAI `type`, `code`); lookup walks the class's ancestry, so
 a new leaf is answered like its parent until it gets a row of its own. Bodies say which side failed.
@@ -11,6 +12,8 @@ a new leaf is answered like its parent until it gets a row of its own. Bodies sa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import ceil
 from typing import Any, NamedTuple
 
 from aggregator.errors import FusionError, QuorumNotReached, UnknownStrategy
@@ -104,6 +107,30 @@ class AlreadyRunning(RequestError):
     """The same work is under way."""
 
 
+class UnknownKey(RequestError):
+    """There is no key of that id."""
+
+
+class Limited(RequestError):
+    """The key has used what it may for now. `retry_after` in seconds, None where waiting does not help."""
+
+    def __init__(self, message: str, *, retry_after: float | None, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.retry_after, self.headers = retry_after, dict(headers or {})
+
+
+class RateLimited(Limited):
+    """The key's requests or tokens of this minute are used up."""
+
+
+class BudgetSpent(Limited):
+    """The key's budget is spent."""
+
+
+class LimitsUnavailable(RequestError):
+    """Nobody can say what the key has used, and the configuration refuses then."""
+
+
 class UnknownModel(RequestError):
     """`model` is neither a virtual model nor an expert."""
 
@@ -161,6 +188,11 @@ STATUS: dict[type[ServiceError], Wire] = {
     UnknownFile: Wire(404, "invalid_request_error", "file_not_found"),
     FileInUse: Wire(409, "invalid_request_error", "file_in_use"),
     UnknownBatch: Wire(404, "invalid_request_error", "batch_not_found"),
+    UnknownKey: Wire(404, "invalid_request_error", "key_not_found"),
+    Limited: Wire(429, "rate_limit_error", "rate_limit_exceeded"),
+    RateLimited: Wire(429, "rate_limit_error", "rate_limit_exceeded"),
+    BudgetSpent: Wire(429, "insufficient_quota", "insufficient_quota"),
+    LimitsUnavailable: Wire(503, "server_error", "limits_unavailable"),
     AlreadyRunning: Wire(409, "invalid_request_error", "already_running"),
     QuestionError: Wire(400, "invalid_request_error", "invalid_questions"),
     UnknownModel: Wire(404, "invalid_request_error", "model_not_found"),
@@ -193,7 +225,11 @@ def error_body(error: ServiceError) -> dict[str, Any]:
 
 
 def error_headers(error: ServiceError) -> dict[str, str]:
-    """Return Retry-After where coming back later makes sense, in whole seconds."""
+    """Return Retry-After where coming back later makes sense, in whole seconds, and what the error itself brings."""
+    own: dict[str, str] = getattr(error, "headers", {})
     if wire(error).status not in RETRY_LATER:
-        return {}
-    return {"retry-after": str(max(1, round(getattr(error, "retry_after", 2.0))))}
+        return own
+    seconds: float | None = getattr(error, "retry_after", 2.0)
+    if seconds is None:  # OpenAI's clients obey the header, and would try again otherwise
+        return {**own, "x-should-retry": "false"}
+    return {**own, "retry-after": str(max(1, ceil(seconds)))}

@@ -2,6 +2,7 @@
 
 A client's word on experts (`routing.experts`) binds every call of a fusion, not only the candidates': what one
 expert said may hold what another must not see. An expert outside of it is never sent anything, whoever names it.
+What the client's key may use binds in the same way.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from experts.errors import CallRefused
 from experts.profile import SkillProfile
 from experts.registry import Registry
 from experts.types import AnswerChunk, CallFacts, ExpertCall, ExpertName, ExpertStream, Usage
-from gateway.schemas import ChatRequest
+from gateway.schemas import ANY_EXPERT, ChatRequest, ExpertChoice
 from gateway.translate import USUAL_CHARACTERS_PER_TOKEN, estimated_tokens, for_expert, output_limit
+from gateway.usage.meter import Meter
 from router.conversation import message_text, modalities
 from router.errors import NoEligibleExpert
 from router.policies.eligibility import eligible
@@ -59,7 +61,7 @@ class ListPrices:
 
 
 class Latitude:
-    """One request's. `budget` is shared by its candidates and by everything asked through `ask`.
+    """One request's. `budget` and `meter` are shared by its candidates and by everything asked through `ask`.
 
     Args:
         request: what is asked, with its constraints, deadline and priority.
@@ -77,6 +79,7 @@ class Latitude:
         default: ExpertName,
     ) -> None:
         self.budget = Budget(config.max_calls, config.max_cost_usd, ListPrices(registry))
+        self.meter = Meter()
         self._request, self._config = request, config
         self._registry, self._dispatcher, self._default = registry, dispatcher, default
         self._begun = time.monotonic()
@@ -106,13 +109,16 @@ class Latitude:
             priority=options.priority,
         )
         stand_ins = (self._default,) if self.allows(self._default) else ()
-        return self.budget.counted(self._dispatcher.open(asked, stand_ins))
+        return self.counted(self._dispatcher.open(asked, stand_ins))
+
+    def counted(self, stream: ExpertStream) -> ExpertStream:
+        """Return the same answer as a stream that is within the budget, and metered."""
+        return self.meter.read(self.budget.counted(stream))
 
     def allows(self, expert: ExpertName) -> bool:
         """Say whether the request lets this expert see anything at all; one that nobody knows sees nothing anyway."""
-        chosen = self._request.options.experts
-        own = Constraints(frozenset(chosen.allow), frozenset(chosen.deny), frozenset(chosen.require_tags))
-        return self._satisfies(expert, own)
+        profile = self._profile(expert)
+        return permits(self._request.options.experts, profile) and permits(self._request.within, profile)
 
     def writer(self, *wanted: ExpertName | None) -> ExpertName | None:
         """Return the first of these who may read the conversation and its answers and can; None when nobody."""
@@ -124,18 +130,33 @@ class Latitude:
         return next((name for name in fit if self._satisfies(name, needed)), None)
 
     def _satisfies(self, expert: ExpertName, constraints: Constraints) -> bool:
+        return satisfies(self._profile(expert), constraints)
+
+    def _profile(self, expert: ExpertName) -> SkillProfile:
         known = self._registry.snapshot.get(expert)
-        profile = SkillProfile(expert) if known is None else known.profile
-        try:
-            eligible((profile,), constraints)
-        except NoEligibleExpert:
-            return False
-        return True
+        return SkillProfile(expert) if known is None else known.profile
 
     def _left(self) -> float | None:
         """Return the seconds that are left of the request's own deadline."""
         total = self._request.options.deadline_ms
         return None if total is None else max(0.001, total / 1000 - (time.monotonic() - self._begun))
+
+
+def permits(choice: ExpertChoice, profile: SkillProfile) -> bool:
+    """Say whether an expert is one of those chosen."""
+    if choice is ANY_EXPERT:
+        return True
+    allow, deny, tags = frozenset(choice.allow), frozenset(choice.deny), frozenset(choice.require_tags)
+    return satisfies(profile, Constraints(allow, deny, tags, modalities=frozenset()))
+
+
+def satisfies(profile: SkillProfile, constraints: Constraints) -> bool:
+    """Say whether an expert satisfies hard constraints."""
+    try:
+        eligible((profile,), constraints)
+    except NoEligibleExpert:
+        return False
+    return True
 
 
 def _refused(call: ExpertCall) -> ExpertStream:

@@ -64,6 +64,10 @@ class Metrics:
         self.judgements = self._counter("consilium_judgements_total", "Answers judged by an expert.", "outcome")
         self.shadows = self._counter("consilium_shadow_decisions_total", "Shadow decisions.", "agreed")
         self.batch_lines = self._counter("consilium_batch_lines_total", "Lines of batches that ended.", "outcome")
+        self.limited = self._counter("consilium_limited_total", "Requests beyond a key's limits.", "cause")
+        self.uncounted = self._counter(
+            "consilium_limits_unavailable_total", "Requests of limited keys that could not be counted.", "outcome"
+        )
         self.arms = self._counter("consilium_arm_requests_total", "Answers by arm of the split.", "arm")
         self.loop_lag = Gauge(
             "consilium_loop_lag_seconds", "Delay of the event loop, last seen.", registry=self.registry

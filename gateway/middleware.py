@@ -23,7 +23,10 @@ QUIET = frozenset({"/metrics", "/health", "/health/liveness", "/health/readiness
 
 
 class RequestContext:
-    """Give each HTTP request an id (echoed or made) and write one line when it ends."""
+    """Give each HTTP request an id (echoed or made) and write one line when it ends.
+
+    What a handler puts into `request.state.headers` is on the answer, whoever writes it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,7 +43,9 @@ class RequestContext:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 outcome["status"] = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                headers.update(scope["state"].get("headers", {}))
             await send(message)
 
         try:

@@ -21,12 +21,13 @@ from experts.dispatcher import Dispatcher
 from experts.profile import SkillProfile
 from experts.registry import Registry, Snapshot
 from experts.types import Dispatch, ExpertCall, ExpertName, ExpertStream, Message
-from gateway.errors import UnknownModel
-from gateway.latitude import Latitude
+from gateway.errors import PermissionDenied, UnknownModel
+from gateway.latitude import Latitude, permits
 from gateway.opinions import MeanExperts
-from gateway.schemas import ChatRequest
+from gateway.schemas import ANY_EXPERT, ChatRequest
 from gateway.sessions import Session, Sessions
 from gateway.translate import TOOL_FIELDS, for_expert, to_query
+from gateway.usage.meter import Meter
 from router import Router
 from router.errors import RoutingError
 from router.types import Assignment, Load, Query, RoutingDecision, Thinking
@@ -43,12 +44,13 @@ VIRTUAL_MODELS = {
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """An answer under way: who was chosen, how it is fused, what of the request was left out."""
+    """An answer under way: who was chosen, how it is fused, what of the request was left out, what it takes."""
 
     decision: RoutingDecision
     fusion: Choice
     ignored: tuple[str, ...]
     stream: FusedStream
+    meter: Meter
 
 
 class Pipeline:
@@ -90,20 +92,37 @@ class Pipeline:
 
         Raises:
             UnknownModel: `model` is neither virtual nor an expert.
+            PermissionDenied: it is an expert that the client's key may not use.
             RoutingError: no expert may answer, or the policy does not exist.
         """
         snapshot = self.registry.snapshot
         if request.model in snapshot:
-            return named(request.model, snapshot, request.options.thinking)
+            return self._named(request, snapshot)
         if request.model not in VIRTUAL_MODELS:
-            known = ", ".join([*VIRTUAL_MODELS, *snapshot])
+            known = ", ".join([*VIRTUAL_MODELS, *(name for name in snapshot if self.permits(request, name))])
             raise UnknownModel(f"There is no model '{request.model}'; there are {known}.", param="model")
         query, profiles = self.question(request, client)
         return await self.router.route(query, profiles)
 
+    def permits(self, request: ChatRequest, expert: ExpertName | None) -> bool:
+        """Say whether the client's key may use an expert; one that nobody knows is nobody's."""
+        known = None if expert is None else self.registry.snapshot.get(expert)
+        return known is not None and permits(request.within, known.profile)
+
+    def _named(self, request: ChatRequest, snapshot: Snapshot) -> RoutingDecision:
+        if not self.permits(request, request.model):
+            raise PermissionDenied(f"This key may not use the expert '{request.model}'.", param="model")
+        decision = named(request.model, snapshot, request.options.thinking)
+        return replace(decision, fallbacks=tuple(n for n in decision.fallbacks if self.permits(request, n)))
+
     def question(self, request: ChatRequest, client: str = "") -> tuple[Query, tuple[SkillProfile, ...]]:
-        """Return what the router is asked, and about whom: profiles as measured, with what was learnt since."""
+        """Return what the router is asked, and about whom: profiles as measured, with what was learnt since.
+
+        Experts that the client's key may not use are not even spoken of.
+        """
         profiles = self.learned(self.registry.profiles)
+        if request.within is not ANY_EXPERT:
+            profiles = tuple(profile for profile in profiles if permits(request.within, profile))
         query = to_query(request, profiles, self.unfit(), self._experts_wanted(request))
         cascade = CASCADE if request.options.fusion == CASCADE else None
         query = replace(
@@ -113,6 +132,7 @@ class Pipeline:
             incumbent=self.sessions.incumbent(session_of(request, client)),
             staged=self.router.config.staged and VOTE == self._foreseen(request),
             seed=secrets.randbits(63),
+            may_be_read=request.within is ANY_EXPERT or self.permits(request, self.router.config.llm.expert),
         )
         return self.mean_experts.limited(query), profiles
 
@@ -194,12 +214,12 @@ class Pipeline:
         streams = self.calls(request, decision, world)
         latitude = Latitude(request, self.fusion, self.registry, self.dispatcher, self.default)
         candidates = tuple(
-            Candidate(latitude.budget.counted(known.get(i, streams[i])), who.weight, who.quality, who.domains)
+            Candidate(latitude.counted(known.get(i, streams[i])), who.weight, who.quality, who.domains)
             for i, who in enumerate(chosen(decision, world))
         )
         task = self._fusion_task(request, candidates, decision, latitude)
         ignored = ignored_fields(request, decision, world)
-        return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion.strategy))
+        return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion.strategy), latitude.meter)
 
     def calls(self, request: ChatRequest, decision: RoutingDecision, world: Snapshot) -> tuple[ExpertStream, ...]:
         """Return the (lazy) stream of each assigned expert, best first."""

@@ -27,6 +27,9 @@ class ExpertChoice(BaseModel):
     require_tags: Names = []
 
 
+ANY_EXPERT = ExpertChoice()
+
+
 class RoutingOptions(BaseModel):
     """`routing` in the body: what a client may ask of one request's routing and fusion."""
 
@@ -55,7 +58,8 @@ class RoutingOptions(BaseModel):
 class ChatRequest:
     """A chat completion request: what we read of it, and `parameters`, everything else in the body.
 
-    `session` is the name under which the client keeps a conversation on its expert.
+    `session` is the name under which the client keeps a conversation on its expert; `within` are the experts that the
+    client's key may use, which binds whatever the request itself says.
     """
 
     model: str
@@ -64,6 +68,7 @@ class ChatRequest:
     options: RoutingOptions
     parameters: Mapping[str, Any]
     session: str | None = None
+    within: ExpertChoice = ANY_EXPERT
 
 
 def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:

@@ -32,14 +32,18 @@ from gateway.fusers import Fusers
 from gateway.fusing import FuserBenchmark, opened_benchmark
 from gateway.improvement import check_trials, open_feedback, opened_learner, opened_store, run_beside
 from gateway.jobs import Jobs
+from gateway.keys import KeyBook
+from gateway.limits import Gate
+from gateway.limits.opening import opened_book, opened_gate, opened_ledger
 from gateway.metrics import ExpertLoad, Metrics
 from gateway.pipeline import Pipeline
 from gateway.profiling import Profiler, opened_profiler
 from gateway.running import Progress, open_runtime
-from gateway.settings import Settings
+from gateway.settings import Settings, is_loopback
 from gateway.translate import for_expert
 from gateway.trials import Split
 from gateway.upstreams import Upstreams
+from gateway.usage.ledger import Ledger
 from router import Router, RoutingConfig
 from router.encoder import TextEncoder
 from router.reading import Ask
@@ -65,6 +69,9 @@ class Services:
     metrics: Metrics
     keyring: Keyring
     admin: AdminKey
+    keys: KeyBook
+    ledger: Ledger
+    gate: Gate
     feedback: Feedback
     jobs: Jobs
     desk: Desk
@@ -150,6 +157,7 @@ async def open_services(
         default = default_expert(config)
         check_strategy(config)
         store = opened_store(settings, stack)
+        keys = await opened_book(settings, store, stack)
         client = await stack.enter_async_context(make_client())
         backends: dict[str, Backend] = {name: backend(client) for name, backend in BACKENDS.items()}
         runtime, residency = await open_runtime(
@@ -166,6 +174,10 @@ async def open_services(
         stack.push_async_callback(router.aclose)
         check_trials(config, router)
         metrics = Metrics(lambda: built[0].loads(), lambda: encoder_counts(router))
+        ledger = await opened_ledger(store, stack)
+        gate = opened_gate(
+            settings, config.limits, book=keys, ledger=ledger, registry=registry, metrics=metrics, stack=stack
+        )
         learner = await opened_learner(store, config.routing, metrics, stack)
         split = Split(config.routing)
         built: list[Services] = []
@@ -199,13 +211,23 @@ async def open_services(
             router=router,
             pipeline=pipeline,
             metrics=metrics,
-            keyring=Keyring(settings.key_values()),
+            keyring=Keyring(settings.key_values(), keys, open_without_keys=is_loopback(settings.host)),
             admin=AdminKey(settings.admin_key.get_secret_value()),
+            keys=keys,
+            ledger=ledger,
+            gate=gate,
             feedback=await open_feedback(config.routing, learner, split, pipeline, metrics, stack),
             jobs=(jobs := await stack.enter_async_context(Jobs(store))),
             desk=(
                 desk := opened_desk(
-                    settings, store, jobs, pipeline, metrics, state=lambda name: built[0].state(name), config=config
+                    settings,
+                    store,
+                    jobs,
+                    pipeline,
+                    metrics,
+                    gate=gate,
+                    state=lambda name: built[0].state(name),
+                    config=config,
                 )
             ),
             profiler=opened_profiler(jobs, catalogue, dispatcher, pipeline, desk.shelf.path),

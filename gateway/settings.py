@@ -50,16 +50,16 @@ class Settings(BaseSettings):
         listed = self.api_keys.get_secret_value().split(",")
         return tuple(key.strip() for key in listed if key.strip())
 
-    def check_exposure(self) -> None:
-        """Refuse to listen beyond this machine without keys.
+    def check_exposure(self, *, given_out: int = 0) -> None:
+        """Refuse to listen beyond this machine without keys; `given_out` is how many the store has.
 
         Raises:
-            ConfigError: no key is set and the address is not loopback.
+            ConfigError: there is no key and the address is not loopback.
         """
-        if not self.key_values() and not is_loopback(self.host):
+        if not self.key_values() and not given_out and not is_loopback(self.host):
             raise ConfigError(
                 f"Listening on {self.host} without keys would open the gateway to everyone: "
-                "set CONSILIUM_API_KEYS, or listen on 127.0.0.1."
+                "set CONSILIUM_API_KEYS, listen on 127.0.0.1, or make a key there first (consilium keys create)."
             )
 
 

@@ -150,7 +150,7 @@ class Router:
         except ClassifierUnavailable as error:
             return self._without_scores(query, profiles, begun, name, f"routing failed open: {error}", 0.0)
         self._recall.keep_scores(key, scores)
-        if self.reader is not None:
+        if self.reader is not None and query.may_be_read:
             scores = await self.reader.refine(query, scores, wanted=getattr(policy, "wants_a_reading", False))
         decision = policy.decide(query, scores, profiles, self.context)
         if self.reader is None:

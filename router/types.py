@@ -96,6 +96,7 @@ class Query:
         load: what experts are doing now.
         incumbent: who answered last, when the client keeps a session.
         seed: drawn anew for each request; what `random` draws from.
+        may_be_read: whether the reading expert (`routing.llm`) may see it.
     """
 
     messages: tuple[Message, ...]
@@ -111,6 +112,7 @@ class Query:
     load: Mapping[ExpertName, Load] = field(default_factory=dict)
     incumbent: Incumbent | None = None
     seed: int | None = None
+    may_be_read: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,12 @@ from starlette.types import Receive
 
 from aggregator.types import FusionReport
 from gateway.api.documentation import CHAT_BODY
+from gateway.auth import Client
 from gateway.decisions import Remembered
 from gateway.deps import ClientDep, ServicesDep
 from gateway.errors import ClientGone
+from gateway.limits import Visit
+from gateway.limits.gate import confined
 from gateway.middleware import read_body
 from gateway.pipeline import VIRTUAL_MODELS, Answering
 from gateway.responses import JsonResponse
@@ -39,23 +42,38 @@ class Exchange:
     services: Services
     told: dict[str, Any]
     judged: bool
+    visit: Visit
 
 
 @api.post("/v1/chat/completions", openapi_extra=CHAT_BODY)
 async def chat_completions(request: Request, services: ServicesDep, client: ClientDep) -> Response:
     """Answer a conversation: the router picks the expert unless `model` names one."""
     content = await read_body(request.receive, request.headers, services.settings.max_body_bytes)
-    chat = parse_chat(content, request.headers)
-    told = request.state.told = {"model": known_model(chat, services), "stream": chat.stream, "key": client.key_id}
+    chat = confined(parse_chat(content, request.headers), client)
+    request.state.told = {"model": known_model(chat, services), "stream": chat.stream, "key": client.key_id}
+    with await services.gate.admit(client, chat) as visit:
+        request.state.headers = visit.headers
+        return await answered(request, chat, services, client, visit)
+
+
+async def answered(request: Request, chat: ChatRequest, services: Services, client: Client, visit: Visit) -> Response:
+    """Answer a conversation that was let in."""
+    told = request.state.told
     answering = await services.pipeline.answer(chat, client.key_id)
     services.metrics.decided(answering.decision)
     entry = services.feedback.decided(request.state.request_id, client.key_id, chat, answering.decision)
-    exchange = Exchange(chat, answering, entry, services, told, services.feedback.wants_text())
+    exchange = Exchange(chat, answering, entry, services, told, wants_text(chat, services), visit)
     told["policy"] = answering.decision.policy
     told["experts"] = [assignment.expert for assignment in answering.decision.assignments]
     explained = explanation(answering.decision, answering.fusion, answering.ignored) if chat.options.explain else None
     envelope = Envelope.begin(request.state.request_id, explained)
     return await (streamed if chat.stream else whole)(request.receive, exchange, envelope)
+
+
+def wants_text(chat: ChatRequest, services: Services) -> bool:
+    """Say whether this answer's text will be judged, by an expert that the client's key may use."""
+    judge = services.config.routing.learning.judge.expert
+    return services.feedback.wants_text() and services.pipeline.permits(chat, judge)
 
 
 def known_model(chat: ChatRequest, services: Services) -> str:
@@ -115,6 +133,7 @@ def account(exchange: Exchange, text: str) -> None:
     """Count an answer, and add to the request's log line who gave it; `text` is all of it, or empty when it was cut."""
     report, services, told = exchange.answering.stream.report, exchange.services, exchange.told
     services.metrics.answered(report)
+    exchange.visit.end(exchange.answering.meter.used)
     told["answered_by"] = report.answered_by
     told["prompt_tokens"], told["completion_tokens"] = report.usage.prompt_tokens, report.usage.completion_tokens
     cost = cost_usd(report, services)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 
 from gateway.api.documentation import CHAT_BODY
 from gateway.deps import ClientDep, ServicesDep
+from gateway.limits.gate import confined
 from gateway.middleware import read_body
 from gateway.pipeline import ignored_fields
 from gateway.schemas import ChatRequest, parse_chat
@@ -21,8 +22,11 @@ api = APIRouter()
 async def route(request: Request, services: ServicesDep, client: ClientDep) -> dict[str, Any]:
     """Explain who would answer this conversation, and why."""
     content = await read_body(request.receive, request.headers, services.settings.max_body_bytes)
-    chat = explained(parse_chat(content, request.headers))
+    chat = confined(explained(parse_chat(content, request.headers)), client)
     world = services.registry.snapshot
+    visit = await services.gate.admit(client)
+    request.state.headers = visit.headers
+    visit.end({})
     decision = await services.pipeline.decide(chat, client.key_id)
     services.metrics.decided(decision)
     fusion = services.pipeline.fusion_of(chat, decision)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -20,9 +20,10 @@ from aggregator.types import FusedAnswer
 from experts.errors import ExpertUnavailable
 from experts.registry import Snapshot
 from experts.types import BATCH_PRIORITY, AnswerChunk, CallFacts, ExpertAnswer, ExpertCall, ExpertStream, Usage
+from gateway.limits import Gate, Visit
 from gateway.metrics import Metrics
 from gateway.pipeline import CASCADE, VOTE, Answering, Pipeline
-from gateway.schemas import ChatRequest, parse_chat
+from gateway.schemas import ANY_EXPERT, ChatRequest, parse_chat
 from gateway.translate import Envelope, explanation, whole_body
 from router.types import Assignment, RoutingDecision
 
@@ -95,18 +96,28 @@ class Answerer:
         metrics: where decisions and answers are counted; None where nobody looks.
         key: the id of the key whose batch it is.
         model: of bodies that name none.
+        gate: says what the key may use; None where it may use all.
     """
 
-    def __init__(self, pipeline: Pipeline, metrics: Metrics | None, key: str = "", model: str = "auto") -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        metrics: Metrics | None,
+        key: str = "",
+        model: str = "auto",
+        gate: Gate | None = None,
+    ) -> None:
         self._pipeline, self._metrics, self._key, self._model = pipeline, metrics, key, model
+        self._gate = gate
 
     async def route(self, body: Mapping[str, Any]) -> Route:
         """Decide who answers.
 
         Raises:
-            RequestError: the body is not a chat request, or names nobody.
+            RequestError: the body is not a chat request, or names nobody; the key does not hold any more.
             RoutingError: nobody may answer it.
         """
+        await self._admitted()
         request = self._request(body)
         decision = await self._pipeline.decide(request, self._key)
         fusion = self._pipeline.fusion_of(request, decision)
@@ -129,6 +140,7 @@ class Answerer:
         Raises:
             ExpertError: it could not answer.
         """
+        await self._admitted()  # what it takes is noted when its line is fused
         streams = self._pipeline.calls(self._request(body), route.decision, self._world(route))
         return _kept(await streams[place].read())
 
@@ -143,11 +155,13 @@ class Answerer:
         """
         request, calls = self._request(body), route.decision.assignments
         known = {place: _told_again(calls[place].expert, request, answer) for place, answer in kept.items()}
+        visit = await self._admitted()
         answering = self._pipeline.open(request, route.decision, self._world(route), known)
         try:
             answer = await answering.stream.read()
         finally:
             await answering.stream.aclose()
+            visit.end(answering.meter.used)
             if self._metrics is not None:
                 self._metrics.answered(answering.stream.report)
         return self._body(answer, answering, route)
@@ -167,7 +181,12 @@ class Answerer:
         request = parse_chat(orjson.dumps({"model": self._model, **body}), {})
         ours = {"priority": BATCH_PRIORITY, "deadline_ms": PATIENCE_MS}
         options = request.options.model_copy(update=ours)
-        return ChatRequest(request.model, request.messages, False, options, request.parameters)
+        within = ANY_EXPERT if self._gate is None else self._gate.within(self._key)
+        return replace(request, stream=False, options=options, session=None, within=within)
+
+    async def _admitted(self) -> Visit:
+        """Return the line's visit; see `Gate.admit_line`."""
+        return Visit({}, lambda _: None) if self._gate is None else await self._gate.admit_line(self._key)
 
     def _world(self, route: Route) -> Snapshot:
         """Return the experts there are.

@@ -20,6 +20,7 @@ from gateway.batches.run import Floor
 from gateway.batches.shelf import Shelf
 from gateway.configuration import GatewayConfig
 from gateway.jobs import Jobs
+from gateway.limits import Gate
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.settings import Settings
@@ -38,6 +39,7 @@ def opened_desk(
     pipeline: Pipeline,
     metrics: Metrics,
     *,
+    gate: Gate,
     state: State,
     config: GatewayConfig | None = None,
 ) -> Desk:
@@ -49,6 +51,7 @@ def opened_desk(
         jobs: has batches run.
         pipeline: answers lines.
         metrics: counts them.
+        gate: says what the batch's key may use.
         state: an expert's state in a word.
         config: the whole file; without it all experts are taken to be awake.
     """
@@ -57,7 +60,7 @@ def opened_desk(
         store,
         Shelf(store, files_folder),
         jobs,
-        answerer=lambda key: Answerer(pipeline, metrics, key),
+        answerer=lambda key: Answerer(pipeline, metrics, key, gate=gate),
         floor=lambda: floor_of(registry, state, at_once),
         ready=lambda: settled(registry, state),
         longest_line=settings.max_body_bytes,

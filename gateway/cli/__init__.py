@@ -10,7 +10,7 @@ import sys
 import typer
 
 from experts.errors import ConfigError, ServiceError
-from gateway.cli import ask, batch, config, demo, doctor, experts, fusers, learning, profile, serve, training
+from gateway.cli import ask, batch, config, demo, doctor, experts, fusers, keys, learning, profile, serve, training
 
 app = typer.Typer(
     name="consilium",
@@ -27,6 +27,7 @@ app.command("doctor")(doctor.doctor)
 experts.app.command("profile")(profile.profile)
 experts.app.command("benchmark-fuser")(fusers.benchmark_fuser)
 app.add_typer(experts.app, name="experts", help="List and change the experts of a running gateway.")
+app.add_typer(keys.app, name="keys", help="Give out and revoke keys of a running gateway.")
 app.add_typer(batch.app, name="batch", help="Answer many requests, expert by expert.")
 app.add_typer(config.app, name="config", help="Check, show and explain the configuration file.")
 training.app.command("compare")(learning.compare)

@@ -35,7 +35,6 @@ def serve(
 ) -> None:
     """Run the gateway, and the servers of the experts it is to start."""
     settings = settings_with(config=config, host=host, port=port, launcher=launcher, ray_address=ray_address)
-    settings.check_exposure()
     settings, key_file = with_admin_key(settings)
     configure(settings.log_level)
     read, root = configured(settings)
@@ -52,7 +51,7 @@ def greeting(settings: Settings, experts: list[str], key_file: Path | None = Non
     set_or_none = "CONSILIUM_ADMIN_KEY" if settings.admin_key.get_secret_value() else "none, /admin is closed"
     return (
         f"consilium: http://{settings.host}:{settings.port}/v1 with {', '.join(experts)}\n"
-        f"  keys: {'required' if settings.key_values() else 'none, open on loopback'}; "
+        f"  keys: {'required' if settings.key_values() else 'none set; open on loopback until one is made'}; "
         f"admin key: {key_file or set_or_none}\n  "
         f"limits per expert unless set: {limits.max_in_flight} running, {limits.max_queue} waiting, "
         f"first token {limits.first_token_timeout_seconds:g} s, idle {limits.idle_timeout_seconds:g} s, "

@@ -102,5 +102,5 @@ def test_the_generalist_is_named_or_the_expert_without_domains(tmp_path: Path) -
 def test_the_schema_describes_every_key() -> None:
     schema = GatewayConfig.model_json_schema()
 
-    assert {"experts", "routing", "fusion", "registry", "residency"} == set(schema["properties"])
+    assert {"experts", "routing", "fusion", "registry", "residency", "limits"} == set(schema["properties"])
     assert schema["additionalProperties"] is False

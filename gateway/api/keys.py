@@ -1,0 +1,72 @@
+"""/admin/keys: give out keys, list them, revoke them. A key's secret is in one answer only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import ValidationError
+
+from gateway.deps import AdminDep, ServicesDep
+from gateway.errors import InvalidRequest
+from gateway.keys import KeyBody
+from gateway.keys.record import shown
+from gateway.middleware import read_body
+from gateway.responses import JsonResponse
+from gateway.services import Services
+
+api = APIRouter()
+BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": KeyBody.model_json_schema()}}}
+}
+
+
+@api.post("/admin/keys", openapi_extra=BODY)
+async def create_key(request: Request, services: ServicesDep, admin: AdminDep) -> Response:
+    """Give out a key: 201 with its record and, this once, the `key` itself."""
+    content = await read_body(request.receive, request.headers, services.settings.max_body_bytes)
+    body = parsed(content)
+    check_experts(body, services)
+    record, secret = await services.keys.create(body)
+    told = {**shown(record, services.keys.clock()), "key": secret}
+    return JsonResponse(told, status_code=201, headers={"cache-control": "no-store"})
+
+
+@api.get("/admin/keys")
+async def list_keys(services: ServicesDep, admin: AdminDep) -> dict[str, Any]:
+    """List the keys that were given out, oldest first; those revoked or expired say so in `state`."""
+    return {"object": "list", "data": [shown(record, services.keys.clock()) for record in services.keys]}
+
+
+@api.delete("/admin/keys/{key_id}")
+async def revoke_key(key_id: str, services: ServicesDep, admin: AdminDep) -> dict[str, Any]:
+    """Let nobody in with a key any more; what it is being answered goes on."""
+    record = await services.keys.revoke(key_id)
+    return {**shown(record, services.keys.clock()), "deleted": True}
+
+
+def parsed(content: bytes) -> KeyBody:
+    """Read the body.
+
+    Raises:
+        InvalidRequest: it is not JSON, or a field is missing, unknown or out of range.
+    """
+    try:
+        return KeyBody.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequest(f"{where or 'The body'}: {first['msg']}.", param=where or None) from error
+
+
+def check_experts(body: KeyBody, services: Services) -> None:
+    """Refuse a key for experts that do not exist: a misspelt name would be a key for nobody.
+
+    Raises:
+        InvalidRequest: there is none of that name.
+    """
+    known = services.catalogue.entries
+    for name in body.experts:
+        if name not in known:
+            raise InvalidRequest(f"There is no expert '{name}'; there are {', '.join(known)}.", param="experts")

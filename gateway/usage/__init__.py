@@ -1,0 +1,1 @@
+"""What requests take: metered call by call, kept by day, key and expert."""

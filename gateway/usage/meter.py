@@ -1,0 +1,59 @@
+"""What one request takes, call by call: also calls that were cut off, lost a race, or belong to nobody's answer.
+
+A call that ran to its end says its usage itself. One that was cut off does not; its prompt is then estimated by its
+characters, and its answer is taken to have a token a chunk, or a token per four characters where that is more.
+A call that failed before it said anything has taken nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from experts.types import AnswerChunk, CallFacts, ExpertCall, ExpertName, ExpertStream, Usage
+from router.conversation import message_text
+
+CHARACTERS_PER_TOKEN = 4
+
+
+class Meter:
+    """Adds up what the calls of one request take, by the expert that really answered."""
+
+    def __init__(self) -> None:
+        self.used: dict[ExpertName, Usage] = {}
+
+    @property
+    def total(self) -> Usage:
+        """All calls together."""
+        return sum(self.used.values(), Usage())
+
+    def read(self, stream: ExpertStream) -> ExpertStream:
+        """Return the same answer as a stream that is metered. Whoever holds it closes it, and with it the one given."""
+
+        async def chunks(_: CallFacts) -> AsyncGenerator[AnswerChunk, None]:
+            said = characters = 0
+            try:
+                async with stream:
+                    async for chunk in stream:
+                        said += 1
+                        characters += len(chunk.text)
+                        yield chunk
+            finally:
+                if stream.facts.usage is not None:
+                    self._add(stream.facts.expert, stream.facts.usage)
+                elif said:
+                    self._add(
+                        stream.facts.expert, _estimated(stream.call, max(said, characters // CHARACTERS_PER_TOKEN))
+                    )
+
+        outer = ExpertStream(stream.call, chunks)
+        outer.facts = stream.facts
+        return outer
+
+    def _add(self, expert: ExpertName, usage: Usage) -> None:
+        self.used[expert] = self.used.get(expert, Usage()) + usage
+
+
+def _estimated(call: ExpertCall, said: int) -> Usage:
+    """Return what a call took that was cut off after so many tokens."""
+    read = sum(len(message_text(message)) for message in call.messages)
+    return Usage(read // CHARACTERS_PER_TOKEN, said)
