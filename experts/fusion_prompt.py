@@ -56,7 +56,7 @@ def quoted_lines(answer: str) -> str:
 
 def _quoted(expert: str, domains: Sequence[str], weight: float, answer: str) -> str:
     known_for = f" for {one_line(' and '.join(domains))}" if domains else ""
-    return f"Expert {one_line(expert)}{known_for}, weight {weight:.2f}:\n{quoted_lines(answer)}"
+    return f'Expert "{one_line(expert)}"{known_for}, weight {weight:.2f}:\n{quoted_lines(answer)}'
 
 
 def one_line(text: str) -> str:
