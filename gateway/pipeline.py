@@ -123,14 +123,15 @@ class Pipeline:
         profiles = self.learned(self.registry.profiles)
         if request.within is not ANY_EXPERT:
             profiles = tuple(profile for profile in profiles if permits(request.within, profile))
-        query = to_query(request, profiles, self.unfit(), self._experts_wanted(request))
+        wanted = self._experts_wanted(request)
+        query = to_query(request, profiles, self.unfit(), wanted)
         cascade = CASCADE if request.options.fusion == CASCADE else None
         query = replace(
             query,
             policy=self.policy(request) or query.policy or cascade,
             load=self.load() if self._load_counts(request) else {},
             incumbent=self.sessions.incumbent(session_of(request, client)),
-            staged=self.router.config.staged and VOTE == self._foreseen(request),
+            staged=self.router.config.staged and wanted > 1 and VOTE == self._foreseen(request),
             seed=secrets.randbits(63),
             may_be_read=request.within is ANY_EXPERT or self.permits(request, self.router.config.llm.expert),
         )
@@ -243,23 +244,26 @@ class Pipeline:
             limits=latitude.limits(),
             stages=decision.stages,
             config=self.fusion,
-            route=self._route(request, tuple(as_chosen(candidate) for candidate in candidates)),
+            route=self._route(request, candidates, latitude),
         )
 
-    def _route(self, request: ChatRequest, otherwise: tuple[Chosen, ...]) -> Route:
+    def _route(self, request: ChatRequest, candidates: tuple[Candidate, ...], latitude: Latitude) -> Route:
         """Return what routes a question that comes up while fusing, under the request's constraints.
 
-        Where nobody may answer it, those who were chosen for the request itself are returned.
+        Such a question may hold what an expert said: the expert that reads unclear questions sees it only where the
+        request allows that. Where nobody may answer it, those who were chosen for the request itself are returned.
         """
+        reader = self.router.config.llm.expert
 
         async def route(messages: tuple[Message, ...]) -> tuple[Chosen, ...]:
             alone = request.options.model_copy(update={"fusion": None, "max_experts": 1})
             aside = replace(request, model=AUTO, messages=messages, options=alone, session=None)
             query, profiles = self.question(aside)
+            query = replace(query, may_be_read=query.may_be_read and (reader is None or latitude.allows(reader)))
             try:
                 decision = await self.router.route(query, profiles)
             except RoutingError:
-                return otherwise
+                return tuple(as_chosen(candidate) for candidate in candidates)
             return chosen(decision, self.registry.snapshot)
 
         return route
