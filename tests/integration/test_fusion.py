@@ -330,3 +330,27 @@ async def test_tool_calls_are_voted_by_function_and_arguments_however_spelled() 
             body = await answered(client, ask(fusion="vote", more={"tools": [{"type": "function"}]}))
 
     assert body["model"] in {"e1", "e2"}
+
+
+async def test_a_question_that_comes_up_is_read_by_nobody_whom_the_request_does_not_allow() -> None:
+    plan = "1. How many legs has a spider?\n2. What is {1} plus 40?"
+    one, two = (FakeExpert(reply=lambda _: "Answer: 8") for _ in range(2))
+    planner, reader = FakeExpert(reply=lambda _: plan), FakeExpert(reply=lambda _: '{"domains": {"math": 1.0}}')
+    async with serving(one, two, planner, reader):
+        records = [
+            expert_record("one", one, domains=["science"]),
+            expert_record("two", two, domains=["math"]),
+            expert_record("planner", planner, routed=False),
+            expert_record("reader", reader, routed=False),
+        ]
+        routing = {"llm": {"expert": "reader", "below": 1.0, "alpha": 1.0}, "default": "one"}
+        fusion = {"fuser": "planner", "decompose": {"planner": "planner"}}
+        async with gateway_over(records, fusion=fusion, routing=routing) as client:
+            asked = {"model": "auto", "messages": [{"role": "user", "content": "Spider legs plus 40?"}]}
+            counts = []
+            for experts in ({"deny": ["reader"]}, {}):
+                body = await answered(client, {**asked, "routing": {"fusion": "decompose", "experts": experts}})
+                counts.append(sum("What is 8 plus 40?" in str(sent["messages"]) for sent in reader.requests))
+                assert 2 == len(body["fusion"]["steps"])
+
+    assert counts[0] == 0 < counts[1]
