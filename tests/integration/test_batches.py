@@ -414,3 +414,16 @@ async def test_a_disk_that_is_full_for_a_while_costs_nothing(monkeypatch: pytest
 
     assert ("completed", 9, 9) == (body["status"], len(out), len(math.requests))
     assert [] == left
+
+
+async def test_auto_decides_for_a_line_of_a_batch_as_for_a_request() -> None:
+    math, law = FakeExpert(reply=lambda _: "Answer: 7"), FakeExpert(reply=lambda _: "Answer: 7")
+    texts = {"closed": "What is 3 + 4? Reply with only the number.", "open": "Tell me about 3 + 4."}
+    council = [line(kind, text, model="council", routing={"explain": True}) for kind, text in texts.items()]
+    async with two_experts(math, law, routing={"staged": False, "policy": "uniform"}) as client:
+        batch = await ended(client, await order(client, jsonl(council)))
+        out = {each["custom_id"]: each["response"]["body"] for each in await lines_of(client, batch["output_file_id"])}
+
+    shown = {kind: (body["routing"]["fusion"], "fusion" in body) for kind, body in out.items()}
+    assert {"closed": ("auto: vote", True), "open": ("auto: single", False)} == shown
+    assert 3 == len(math.requests) + len(law.requests)
