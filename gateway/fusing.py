@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from experts.launch.state import state_folder
 from experts.profiling import right
 from experts.registry import Expert
 from experts.types import ExpertCall, ExpertName
+from gateway.batches.opening import State, settled
 from gateway.catalogue import Catalogue
 from gateway.catalogue.fusing import ADVICE, key_of
 from gateway.errors import RequestError
@@ -43,6 +45,7 @@ from router.conversation import message_text
 
 KIND, SUBJECT = "benchmark-fuser", "fusers"
 FOLDER = "profiling"
+Ready = Callable[[], Awaitable[None]]
 Examined = Mapping[ExpertName, Sequence[Fused]]
 
 
@@ -57,6 +60,7 @@ class FuserBenchmark:
         catalogue: who there is, and where figures are written.
         dispatcher: asks them.
         pipeline: whom routing would seat, and how votes are counted.
+        ready: returns once it is known who can answer, as servers of ours come up after the gateway does.
         find_file: where an uploaded file lies; None: there are no uploads.
         folder: where answers are kept meanwhile.
     """
@@ -66,11 +70,12 @@ class FuserBenchmark:
         catalogue: Catalogue,
         dispatcher: Dispatcher,
         pipeline: Pipeline,
+        ready: Ready,
         find_file: FindFile | None = None,
         folder: Callable[[], Path] = lambda: state_folder() / FOLDER,
     ) -> None:
         self._catalogue, self._dispatcher, self._pipeline = catalogue, dispatcher, pipeline
-        self._find_file, self._folder = find_file, folder
+        self._ready, self._find_file, self._folder = ready, find_file, folder
 
     async def check(self, spec: BenchmarkSpec) -> Plan:
         """Return what a benchmark comes to; see `plan_of` for what it raises."""
@@ -83,6 +88,7 @@ class FuserBenchmark:
             ServiceError: it cannot be done, or nothing came of it.
         """
         spec = BenchmarkSpec.model_validate(dict(run.job.spec))
+        await self._ready()
         plan = await self.check(spec)
         folder = self._folder()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -181,10 +187,16 @@ class FuserBenchmark:
 
 
 def opened_benchmark(
-    jobs: Jobs, catalogue: Catalogue, dispatcher: Dispatcher, pipeline: Pipeline, find_file: FindFile | None = None
+    jobs: Jobs,
+    catalogue: Catalogue,
+    dispatcher: Dispatcher,
+    pipeline: Pipeline,
+    state: State,
+    find_file: FindFile | None = None,
 ) -> FuserBenchmark:
     """Return a benchmark whose work `jobs` does from now on, one at a time."""
-    benchmark = FuserBenchmark(catalogue, dispatcher, pipeline, find_file)
+    ready = partial(settled, catalogue.registry, state)
+    benchmark = FuserBenchmark(catalogue, dispatcher, pipeline, ready, find_file)
     jobs.register(KIND, benchmark.work, at_once=1)
     return benchmark
 

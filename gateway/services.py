@@ -232,7 +232,9 @@ async def open_services(
             ),
             profiler=opened_profiler(jobs, catalogue, dispatcher, pipeline, desk.shelf.path),
             fusers=fusers,
-            fuser_benchmark=opened_benchmark(jobs, catalogue, dispatcher, pipeline, desk.shelf.path),
+            fuser_benchmark=opened_benchmark(
+                *(jobs, catalogue, dispatcher, pipeline), lambda name: built[0].state(name), desk.shelf.path
+            ),
             store=store,
             catalogue=catalogue,
             consequences=consequences,

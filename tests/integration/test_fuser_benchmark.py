@@ -13,6 +13,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from gateway.services import Services
 from gateway.settings import Settings
 from tests.conftest import gateway_over
 from tests.fakes.expert import FakeExpert, serving
@@ -194,6 +195,21 @@ async def test_when_nobody_can_be_examined_nothing_is_written(tmp_path: Path) ->
     assert ("failed", None) == (job["state"], job["result"])
     assert "refused with 400" in job["error"]
     assert {} == fusers["fusers"]
+
+
+async def test_nobody_is_asked_while_servers_still_come_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes, up = world(), asyncio.Event()
+    state = Services.state
+    async with gateway(fakes) as client:
+        monkeypatch.setattr(Services, "state", lambda self, name: state(self, name) if up.is_set() else "starting")
+        job = await begun(client, questions(tmp_path, 4), experts=["sums"])
+        await asyncio.sleep(1.5)
+        early = sum(len(fake.requests) for fake in fakes.values())
+        up.set()
+        done = await ended(client, job)
+
+    assert 0 == early
+    assert ("done", {}) == (done["state"], done["result"]["left_out"])
 
 
 async def test_a_panelist_that_does_not_answer_is_missing_from_the_panels(tmp_path: Path) -> None:
