@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router.evaluation.baselines import CategoryTable, best_single
 from router.evaluation.calibration import expected_calibration_error
@@ -117,9 +118,16 @@ def _weighted(test: Side, fold: FoldEstimates) -> Iterator[tuple[str, Counted]]:
     yield f"{WEIGHTED} by `predictive`", everybody(test, by_quality(other, test.options), other)
     alone, lone = Counted(test.scores[np.arange(len(auto)), auto.argmax(axis=1)], np.ones(len(auto))), led(auto)
     yield "the router's one expert", alone
-    quality, calls = np.where(lone, alone.quality, weighted.quality), np.where(lone, alone.calls, weighted.calls)
-    yield AUTO, Counted(quality, calls)
-    yield from zip((THREE, EARLY), in_turn(test, auto, 3), strict=True)
+    always, early = in_turn(test, auto, 3)
+    yield AUTO, _either(lone, alone, weighted)
+    yield THREE, always
+    yield EARLY, early
+    yield f"{AUTO}, of {EARLY}", _either(lone, alone, early)
+
+
+def _either(first: NDArray[np.bool_], one: Counted, other: Counted) -> Counted:
+    """Return one run where `first` says so, and the other elsewhere."""
+    return Counted(np.where(first, one.quality, other.quality), np.where(first, one.calls, other.calls))
 
 
 def summary(votes: Votes, bootstrap: Bootstrap) -> dict[str, dict[str, Any]]:
