@@ -133,3 +133,13 @@ class FusionConfig(Strict):
     refine: RefineOptions = RefineOptions()
     sampling: SelfOptions = SelfOptions()
     synthesize: SynthesizeOptions = SynthesizeOptions()
+
+    def experts(self) -> dict[str, str]:
+        """Return the experts that are named here, by the key that names them."""
+        named = {
+            "fusion.fuser": self.fuser,
+            "fusion.cascade.judge": self.cascade.judge,
+            "fusion.decompose.planner": self.decompose.planner,
+            **{f"fusion.panel.roles.{role.name}": role.expert for role in self.panel.roles},
+        }
+        return {key: name for key, name in named.items() if name is not None}

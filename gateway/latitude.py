@@ -45,8 +45,9 @@ class ListPrices:
         if profile is None or profile.price is None:
             return 0.0
         read = sum(len(message_text(message)) for message in call.messages) / USUAL_CHARACTERS_PER_TOKEN
-        limit = output_limit(call.parameters)
-        return profile.price.of(read, limit or profile.output_tokens or USUAL_OUTPUT_TOKENS)
+        written = output_limit(call.parameters) or profile.output_tokens or USUAL_OUTPUT_TOKENS
+        choices = call.parameters.get("n")
+        return profile.price.of(read, written * (choices if isinstance(choices, int) and choices > 1 else 1))
 
     def paid(self, expert: ExpertName, usage: Usage) -> float:
         """Return what an answer has cost."""

@@ -256,13 +256,13 @@ def default_expert(config: GatewayConfig) -> ExpertName:
     """Return the generalist: the configured one, else the first expert that declares no domain, else the first.
 
     Raises:
-        ConfigError: routing.default, routing.llm.expert or fusion.fuser names nobody.
+        ConfigError: routing.default, routing.llm.expert, or a key of the fusion section names nobody.
     """
     names = [expert.name for expert in config.experts]
     meant = {
         "routing.default": config.routing.default,
         "routing.llm.expert": config.routing.llm.expert,
-        "fusion.fuser": config.fusion.fuser,
+        **config.fusion.experts(),
     }
     for key, named in meant.items():
         if named is not None and named not in names:

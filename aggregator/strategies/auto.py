@@ -81,8 +81,12 @@ def by_kind(messages: Sequence[Message], parameters: Mapping[str, Any], options:
     if (parameters.get("n") or 1) != 1:
         return Choice(SINGLE, "several choices of one expert are asked for")
     if is_closed(messages, parameters):
-        return Choice(options.closed, "the answers can be compared")
-    return Choice(options.open, "the answers cannot be compared")
+        return Choice(_named(options.closed), "the answers can be compared")
+    return Choice(_named(options.open), "the answers cannot be compared")
+
+
+def _named(strategy: str) -> str:
+    return SINGLE if strategy == "none" else strategy
 
 
 def is_closed(messages: Sequence[Message], parameters: Mapping[str, Any]) -> bool:

@@ -31,7 +31,7 @@ def roles_of(config: GatewayConfig) -> dict[str, ExpertName]:
         "routing.default": config.routing.default,
         "routing.llm.expert": config.routing.llm.expert,
         "routing.learning.judge.expert": config.routing.learning.judge.expert,
-        "fusion.fuser": config.fusion.fuser,
+        **config.fusion.experts(),
     }
     return {key: name for key, name in named.items() if name is not None}
 

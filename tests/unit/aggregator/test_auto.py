@@ -128,6 +128,10 @@ async def test_auto_does_as_the_chosen_one_and_its_name_is_told(
     assert calls == sum(stream.facts.attempts for stream in streams)
 
 
+def test_none_is_another_word_for_single() -> None:
+    assert "single" == by_kind(asked(OPEN), {}, AutoOptions(open="none")).strategy
+
+
 def test_auto_is_what_councils_use_and_never_chooses_itself() -> None:
     assert "auto" == FusionConfig().strategy
     assert {OPTIONS.closed, OPTIONS.open} <= {*STRATEGIES} - {"auto"}

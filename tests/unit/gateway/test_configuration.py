@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from aggregator import FusionConfig
 from experts.errors import ConfigError
+from gateway.catalogue.references import roles_of
 from gateway.configuration import GatewayConfig, config_path, load_config
-from gateway.services import default_expert
+from gateway.services import check_strategy, default_expert
 
 GOOD = """
 experts:
@@ -97,6 +100,45 @@ def test_the_generalist_is_named_or_the_expert_without_domains(tmp_path: Path) -
     assert ("base", "math") == (default_expert(config), default_expert(named))
     with pytest.raises(ConfigError, match=r"routing\.default names 'gone'"):
         default_expert(wrong)
+
+
+@pytest.mark.parametrize(
+    ("fusion", "words"),
+    [
+        ({"fuser": "gone"}, r"fusion\.fuser names 'gone'"),
+        ({"cascade": {"judge": "gone"}}, r"fusion\.cascade\.judge names 'gone'"),
+        ({"decompose": {"planner": "gone"}}, r"fusion\.decompose\.planner names 'gone'"),
+        (
+            {"panel": {"roles": [{"name": "news", "instructions": "x", "expert": "gone"}]}},
+            r"fusion\.panel\.roles\.news names 'gone'",
+        ),
+    ],
+)
+def test_who_is_given_a_task_in_a_fusion_must_exist(tmp_path: Path, fusion: dict[str, Any], words: str) -> None:
+    config = load_config(written(tmp_path, GOOD), {"KEY": "k"})
+    wrong = config.model_copy(update={"fusion": FusionConfig.model_validate(fusion)})
+
+    with pytest.raises(ConfigError, match=words):
+        default_expert(wrong)
+    assert {"gone"} == {*roles_of(wrong).values()}
+
+
+@pytest.mark.parametrize(
+    ("fusion", "words"),
+    [
+        ({"strategy": "guess"}, r"fusion\.strategy: There is no fusion strategy 'guess'"),
+        ({"auto": {"open": "guess"}}, r"fusion\.auto\.open: There is no"),
+        ({"auto": {"closed": "auto"}}, r"fusion\.auto\.closed: 'auto' cannot choose itself"),
+    ],
+)
+def test_a_fusion_strategy_must_exist_and_auto_cannot_choose_itself(
+    tmp_path: Path, fusion: dict[str, Any], words: str
+) -> None:
+    config = load_config(written(tmp_path, GOOD), {"KEY": "k"})
+
+    check_strategy(config)
+    with pytest.raises(ConfigError, match=words):
+        check_strategy(config.model_copy(update={"fusion": FusionConfig.model_validate(fusion)}))
 
 
 def test_the_schema_describes_every_key() -> None:

@@ -123,5 +123,6 @@ def test_a_call_is_expected_to_cost_its_prompt_and_all_it_may_write() -> None:
 
     assert pytest.approx(200e-6) == prices.expected(ExpertCall("priced", messages))
     assert pytest.approx(120e-6) == prices.expected(ExpertCall("priced", messages, {"max_tokens": 10}))
+    assert pytest.approx(160e-6) == prices.expected(ExpertCall("priced", messages, {"max_tokens": 10, "n": 3}))
     assert pytest.approx(7e-6) == prices.paid("priced", Usage(3, 2))
     assert 0.0 == prices.expected(ExpertCall("own", messages)) == prices.paid("gone", Usage(3, 2))
