@@ -2,6 +2,7 @@
 
 python -m experts.pocket.evaluate                                 # everything, 250 questions a domain
 python -m experts.pocket.evaluate --models math --show-wrong 5    # some models, shown and not written
+python -m experts.pocket.evaluate --fuser                         # the fuser alone, the other figures are kept
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from experts.pocket import weights_folder
 from experts.pocket.card import model_card
 from experts.pocket.exam import DOMAINS, generate
 from experts.pocket.judging import held_out_panels, judge
+from experts.pocket.panels import PANELISTS
 from experts.pocket.sitting import MODELS, Sitting, load_model, load_tokenizer, sit
 
 log = logging.getLogger(__name__)
 
 QUESTIONS = 250
+ON_PANELS = 60
+"""Questions a domain that the fuser is measured on: it reads each several times."""
 SEED = 20_000
 
 Sittings = dict[str, dict[str, Sitting]]
@@ -70,7 +74,18 @@ def write_figures(folder: Path, sittings: Sittings, count: int) -> None:
     """Write figures.json and MODEL_CARD.md for the weights in the folder; judge the fuser if it is there."""
     figures = summary(sittings, count)
     if (folder / "fuser").exists():
-        figures["fuser"] = judge(folder, held_out_panels(sittings))
+        figures["fuser"] = judge(folder, held_out_panels(sittings, ON_PANELS))
+    _write(folder, figures)
+
+
+def write_fuser_figures(folder: Path) -> None:
+    """Judge the fuser and write its figures and every stage's cost beside what was measured before."""
+    sittings = measure(folder, PANELISTS, DOMAINS, ON_PANELS)
+    figures = json.loads((folder / "figures.json").read_text())
+    _write(folder, {**figures, "fuser": judge(folder, held_out_panels(sittings, ON_PANELS))})
+
+
+def _write(folder: Path, figures: dict[str, Any]) -> None:
     stages = [name for name in (*MODELS, "fuser") if (folder / name / "training.json").exists()]
     figures["training"] = {name: json.loads((folder / name / "training.json").read_text()) for name in stages}
     (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
@@ -94,6 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--domains", nargs="+", choices=DOMAINS, default=list(DOMAINS))
     parser.add_argument("--count", type=int, default=QUESTIONS, help="questions a domain")
+    parser.add_argument("--fuser", action="store_true", help="measure the fuser alone")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--show-wrong", type=int, default=0, help="show that many wrong answers a sitting")
     return parser.parse_args()
@@ -104,6 +120,9 @@ def main() -> None:
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
+    if arguments.fuser:
+        write_fuser_figures(arguments.weights)
+        return
     sittings = measure(arguments.weights, arguments.models, arguments.domains, arguments.count)
     _show(sittings, arguments.show_wrong)
     if set(arguments.models) == set(MODELS) and set(arguments.domains) == set(DOMAINS):

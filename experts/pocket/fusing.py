@@ -1,8 +1,9 @@
 """What the fuser practises on, made from training questions alone.
 
 It replies with the name of the expert it follows and the gist of that answer: its final line, or its code. Naming
-first leaves one place to copy from. Two lessons, in this order:
+first leaves one place to copy from. Three lessons, in this order:
 
+repeating experts say anything, and each is asked for by name
 copying   answers to several questions in one panel, and all of those questions in turn, so that every answer is
           copied once; half of the answers are garbled, so that they must be read and cannot be worked out
 panels    one question, answers really given by the experts or made up, hostile texts and noise among them;
@@ -11,7 +12,7 @@ panels    one question, answers really given by the experts or made up, hostile 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
@@ -20,7 +21,7 @@ from experts.fusion_prompt import LETTERS, fusion_instructions, ranking_instruct
 from experts.pocket.corpus import Conversation
 from experts.pocket.exam import DOMAINS, stream
 from experts.pocket.grading import PYTHON_BLOCK, final_answer
-from experts.pocket.hostile import garbled, hostile, noise, other_than
+from experts.pocket.hostile import garbled, hostile, names_of_things, noise, other_than
 from experts.pocket.panels import MASKS, PANELISTS, Opinion, Panel, Replies, draw_council, draw_panel
 from experts.pocket.question import PocketQuestion
 
@@ -38,7 +39,7 @@ SHORT = 0.5
 REAL = 0.6
 COUNCILS = 0.4
 PLANTED = 0.3
-COPIED = 0.3
+COPIED = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class FusionExercises:
 
 def reply(opinion: Opinion) -> str:
     """Return what a fuser writes that follows this opinion."""
-    return f"Expert {opinion.expert}:\n{gist(opinion.answer)}"
+    return f"{opinion.expert}:\n{gist(opinion.answer)}"
 
 
 def gist(answer: str) -> str:
@@ -84,7 +85,8 @@ def followed(panel: Panel) -> Opinion:
 def _repeating(random: Random, seed: int) -> Iterator[Practice]:
     """Yield panels of experts who say anything, each of whom is asked for by name: nothing can be worked out."""
     streams = [stream(domain, "train", seed + 3) for domain in DOMAINS]
-    words = sorted({word for each in streams for _ in range(400) for word in next(each).prompt.split()})
+    asked = {word for each in streams for _ in range(400) for word in next(each).prompt.split()}
+    words = [*sorted(asked), *names_of_things()]
     while True:
         names = random.sample(DOMAINS, random.choice((1, 2, 3)))
         said = [f"Answer: {_anything(words, random)}" for _ in names]
@@ -94,7 +96,7 @@ def _repeating(random: Random, seed: int) -> Iterator[Practice]:
         turns: Conversation = [{"role": "system", "content": fusion_instructions(shown)}]
         for place in random.sample(range(len(names)), len(names)):
             turns.append({"role": "user", "content": names[place]})
-            turns.append({"role": "assistant", "content": f"Expert {names[place]}:\n{said[place]}"})
+            turns.append({"role": "assistant", "content": f"{names[place]}:\n{said[place]}"})
         yield turns[:-1], turns[-1]["content"]
 
 
@@ -141,28 +143,26 @@ def _in_turn(questions: Sequence[PocketQuestion], opinions: Sequence[Opinion], r
 
 
 def _panels(random: Random, seed: int, answered: Sequence[Answered]) -> Iterator[Practice]:
-    made_up, copying = _made_up(random, seed), _copying(random, seed)
+    streams = {domain: stream(domain, "train", seed + 3) for domain in DOMAINS}
+    copying, repeating = _copying(random, seed), _repeating(random, seed)
     while True:
         if random.random() < COPIED:
-            yield next(copying)
-        question, replies = random.choice(answered) if answered and random.random() < REAL else next(made_up)
-        draw = draw_council if random.random() < COUNCILS else draw_panel
-        panel = draw(question, replies, random)
+            yield next(random.choice((copying, repeating)))
+        real = bool(answered) and random.random() < REAL
+        question, given = random.choice(answered) if real else (next(streams[random.choice(DOMAINS)]), {})
+        replies = {**_made_up(question, streams), **given}
+        panel = (draw_council if random.random() < COUNCILS else draw_panel)(question, replies, random)
         best = followed(panel)
-        if best.right or final_answer(best.answer) or PYTHON_BLOCK.search(best.answer):
+        if final_answer(best.answer) or PYTHON_BLOCK.search(best.answer):
             yield _practice(*_disturbed(panel, best, random), random)
 
 
-def _made_up(random: Random, seed: int) -> Iterator[Answered]:
-    """Yield questions where each off-domain expert answers some other question, in its own style."""
-    streams = {domain: stream(domain, "train", seed + 3) for domain in DOMAINS}
-    while True:
-        question = next(streams[random.choice(DOMAINS)])
-        replies = {domain: (next(streams[domain]).response, False) for domain in DOMAINS}
-        replies[question.domain] = (question.response, True)
-        other = next(streams[question.domain])
-        replies["base"] = (other.response, other.answer == question.answer)
-        yield question, replies
+def _made_up(question: PocketQuestion, streams: Mapping[str, Iterator[PocketQuestion]]) -> Replies:
+    """Return replies where each off-domain expert answers some other question, in its own style."""
+    replies = {domain: (next(streams[domain]).response, False) for domain in DOMAINS}
+    replies[question.domain] = (question.response, True)
+    other = next(streams[question.domain])
+    return {**replies, "base": (other.response, other.answer == question.answer)}
 
 
 def _disturbed(panel: Panel, best: Opinion, random: Random) -> tuple[Panel, Opinion]:

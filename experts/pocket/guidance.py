@@ -57,27 +57,26 @@ class Guide:
     def looks(self, example: Example) -> tuple[list[Look], list[Look], list[Look]]:
         """Return the looks at the token before, at the own expert's name, and at what is to be copied next."""
         tokens = example.tokens
-        names = [place + 1 for place, token in enumerate(tokens[:-1]) if token == self.expert]
+        quoted = [place + 2 for place, token in enumerate(tokens[:-2]) if token == self.expert]
+        names = sorted([*quoted, *(span.start for span in example.learned)])
+        ends = [*names[1:], len(tokens)]
         previous = [(place, place - 1) for place in range(1, len(tokens))]
-        own = [
-            (place, name)
-            for name, end in zip(names, [*names[1:], len(tokens)], strict=True)
-            for place in range(name + 1, end)
-        ]
-        sources = [look for span in example.learned for look in self._sources(tokens, span, names)]
+        own = [(place, name) for name, end in zip(names, ends, strict=True) for place in range(name + 1, end)]
+        blocks = [range(name, end) for name, end in zip(names, ends, strict=True) if name in quoted]
+        sources = [look for span in example.learned for look in self._sources(tokens, span, blocks)]
         return previous, own, sources
 
-    def _sources(self, tokens: list[int], span: range, names: Sequence[int]) -> Iterator[Look]:
+    def _sources(self, tokens: list[int], span: range, blocks: Sequence[range]) -> Iterator[Look]:
         """Yield, for every copied token of a reply, the look from the token before it to where it is quoted."""
         said = tokens[span.start : span.stop]
-        if said[0] != self.expert or self.colon not in said:
+        if self.colon not in said:
             return
-        name = said[1 : said.index(self.colon)]
-        block = self._block(tokens, name, [place for place in names if place < span.start], span.start)
+        name = said[: said.index(self.colon)]
+        block = next((block for block in blocks if tokens[block.start : block.start + len(name)] == name), None)
         if block is None:
             return
-        yield span.start, block.start
-        begin = span.start + said.index(self.colon) + 2
+        yield from ((span.start + k - 1, block.start + k) for k in range(len(name)))
+        begin = span.start + len(name) + 2
         for line_begin, line in _lines(tokens, range(begin, span.stop - 1), self.new_lines):
             found = self._quoted(tokens, line, block)
             if found is not None:
@@ -86,13 +85,6 @@ class Guide:
     def _quoted(self, tokens: list[int], line: list[int], block: range) -> int | None:
         whole = _last(tokens, [self.bar, *line], block)
         return _last(tokens, line, block) if whole is None and len(line) > 2 else whole and whole + 1
-
-    def _block(self, tokens: list[int], name: list[int], names: Sequence[int], limit: int) -> range | None:
-        """Return where the expert's header and lines are, from its name on."""
-        for begin, end in zip(names, [*names[1:], limit], strict=False):
-            if tokens[begin : begin + len(name)] == name:
-                return range(begin, end)
-        return None
 
 
 def _lines(tokens: list[int], span: range, new_lines: tuple[int, ...]) -> Iterator[tuple[int, list[int]]]:

@@ -25,7 +25,7 @@ from experts.pocket.sitting import Sitting, load_model, load_tokenizer
 
 log = logging.getLogger(__name__)
 
-ROWS = 64
+ROWS = 32
 SEED = 31
 KINDS: dict[str, Callable[[PocketQuestion, Replies, Random], Panel]] = {"councils": draw_council, "mixed": draw_panel}
 
@@ -52,15 +52,15 @@ def ranked(read: Reader, panels: Sequence[Panel]) -> list[Opinion]:
     return [_winner(panel, won) for panel, won in zip(panels, wins, strict=True)]
 
 
-def held_out_panels(sittings: dict[str, dict[str, Sitting]]) -> dict[str, list[Panel]]:
-    """Return one panel of each kind for each held-out question, of the answers the models gave to it."""
+def held_out_panels(sittings: dict[str, dict[str, Sitting]], count: int) -> dict[str, list[Panel]]:
+    """Return one panel of each kind for the first questions of each domain, of the answers the models gave to them."""
     found = {}
     for kind, draw in KINDS.items():
         random = Random(SEED)
         found[kind] = [
             draw(question, {name: _reply(sittings[name][domain], index) for name in PANELISTS}, random)
             for domain in DOMAINS
-            for index, question in enumerate(sittings["base"][domain].questions)
+            for index, question in enumerate(sittings["base"][domain].questions[:count])
         ]
     return found
 

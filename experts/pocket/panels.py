@@ -30,7 +30,7 @@ Replies = Mapping[str, tuple[str, bool]]
 LEADS = 0.75
 INCLUDED = 0.9
 MASKED = 0.2
-MASKS = ("alpha", "beta", "gamma", "delta", "expert-1", "expert-2", "expert-3", "expert-4")
+MASKS = ("alpha", "beta", "gamma", "delta", "kappa", "omega", "sigma", "theta")
 
 
 def said(answer: str) -> str:

@@ -44,13 +44,30 @@ LATER = tuple(domain for domain in TASKS if domain not in DOMAINS)
 SEED = 7
 BASE_TOKENS = 2_000_000
 ADAPTER_TOKENS = 1_500_000
-GUIDED: tuple[Lesson, ...] = ("repeating", "copying")
-LESSON_TOKENS: dict[Lesson, int] = {"repeating": 1_000_000, "copying": 6_000_000, "panels": 12_000_000}
 BASE_RATE = 2e-3
 ADAPTER_RATE = 3e-3
 FURTHER_RATE = 2e-3
-FUSER_RATE = 2e-3
 TOKENS_PER_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How one adapter is trained. A panel is ten times as long as a question and its answer as short: more make a step.
+
+    `guided`: attention heads are shown where to look, and the model is not compiled.
+    """
+
+    tokens: int
+    rate: float
+    tokens_per_batch: int = 2 * TOKENS_PER_BATCH
+    guided: bool = False
+
+
+COURSES: dict[Lesson, Course] = {
+    "repeating": Course(1_300_000, 2e-3, guided=True),
+    "copying": Course(1_300_000, 2e-3, guided=True),
+    "panels": Course(5_000_000, 1e-3),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +131,19 @@ def train_base(workshop: Workshop) -> LearningRecord:
     return record
 
 
-def train_adapter(
-    workshop: Workshop, stage: str, exercises: Exercises, tokens: int = ADAPTER_TOKENS, guided: bool = False
-) -> LearningRecord:
-    """Train one LoRA adapter over the frozen base and save it as vLLM loads it; `tokens` unless the run says more."""
+def train_adapter(workshop: Workshop, stage: str, exercises: Exercises, course: Course) -> LearningRecord:
+    """Train one LoRA adapter over the frozen base and save it as vLLM loads it."""
     tokenizer = workshop.tokenizer()
     base = load_base(workshop.folder / "base", torch.float32).to(workshop.device)
     adapter = workshop.folder / stage
     start = workshop.start_of(stage)
     adapted = with_trained_adapter(base, start) if start else with_new_adapter(base, SEED)
-    # A panel is ten times as long as a question and has as short an answer: more of them make a step.
-    size, usual_rate = (2 * TOKENS_PER_BATCH, FUSER_RATE) if stage == "fuser" else (TOKENS_PER_BATCH, FURTHER_RATE)
-    supply = batches(tokenizer, exercises, tokens_per_batch=size, seed=SEED)
-    budget = Budget(workshop.tokens or tokens, size, usual_rate if start else ADAPTER_RATE)
-    if workshop.compiled and not guided:
+    supply = batches(tokenizer, exercises, tokens_per_batch=course.tokens_per_batch, seed=SEED)
+    budget = Budget(workshop.tokens or course.tokens, course.tokens_per_batch, course.rate)
+    if workshop.compiled and not course.guided:
         base.model.forward = torch.compile(base.model.forward, dynamic=True)
     pad = tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token))
-    guide = Guide.of(tokenizer) if guided else None
-    record = learn(adapted, base, supply, budget, pad, guide)
+    record = learn(adapted, base, supply, budget, pad, Guide.of(tokenizer) if course.guided else None)
     for parameter in adapted.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     adapted.peft_config["default"].base_model_name_or_path = "base"
@@ -150,7 +162,8 @@ def train_stage(workshop: Workshop, stage: str) -> None:
         return
     else:
         subjects = DOMAINS if stage == "generalist" else (stage,)
-        record = train_adapter(workshop, stage, DomainExercises(subjects, seed=workshop.question_seed(stage)))
+        course = Course(ADAPTER_TOKENS, FURTHER_RATE if workshop.further else ADAPTER_RATE, TOKENS_PER_BATCH)
+        record = train_adapter(workshop, stage, DomainExercises(subjects, seed=workshop.question_seed(stage)), course)
     workshop.note(stage, record)
     log.info("stage %s done: %s", stage, record)
 
@@ -159,11 +172,7 @@ def train_fuser(workshop: Workshop) -> None:
     """Train the fuser, lesson by lesson; each one is saved when it ends."""
     for lesson in workshop.lessons:
         exercises = FusionExercises(workshop.question_seed("fuser"), lesson, workshop.answered)
-        workshop.note(
-            "fuser",
-            train_adapter(workshop, "fuser", exercises, LESSON_TOKENS[lesson], lesson == "repeating"),
-            lesson=lesson,
-        )
+        workshop.note("fuser", train_adapter(workshop, "fuser", exercises, COURSES[lesson]), lesson=lesson)
         workshop = replace(workshop, further=True)
 
 

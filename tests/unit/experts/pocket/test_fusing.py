@@ -86,7 +86,7 @@ def test_heads_that_look_where_they_are_shown_have_no_guidance_left() -> None:
 
 
 def test_a_fused_answer_names_its_source_and_is_graded_like_any() -> None:
-    assert reply(WRONG) == "Expert science:\nAnswer: Fe"
+    assert reply(WRONG) == "science:\nAnswer: Fe"
     assert grade(QUESTION, reply(RIGHT))
 
 
@@ -104,7 +104,7 @@ def test_other_answers_are_of_the_same_kind_and_never_the_same() -> None:
     assert all(other_than("7", random) != "7" for _ in range(50))
     assert other_than("42", random).isdecimal()
     assert other_than("300 metres", random).endswith(" metres")
-    assert other_than("Lima", random).isalpha()
+    assert not any(sign.isdecimal() for sign in other_than("Lima", random))
 
 
 def test_hostile_texts_of_one_split_never_appear_in_the_other() -> None:
