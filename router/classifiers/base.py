@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -66,47 +65,46 @@ class Head(Protocol):
         """Return the judgement of texts and their unit vectors, in order."""
 
 
+@dataclass(slots=True)
+class _Round:
+    """What is judged in one go, and the task that does it."""
+
+    vectors: list[Vectors] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    task: asyncio.Task[Judgement] | None = None
+
+
 class Together:
     """Judges in one go what is asked for at the same moment, as the texts of an encoder's batch are: reading the
     memory once for eight texts takes little more than for one. Belongs to one event loop.
 
     Args:
         head: what judges.
-        most: how many askers are answered before the event loop gets its turn.
+        most: how many askers share a round at most.
     """
 
     def __init__(self, head: Head, *, most: int = 16) -> None:
         self._head = head
         self._most = most
-        self._asked: deque[tuple[Vectors, Sequence[str], asyncio.Future[Judgement]]] = deque()
+        self._next: _Round | None = None
 
     async def judge(self, vectors: Vectors, texts: Sequence[str]) -> Judgement:
         """Return what the head says; whatever it raises, everybody hears whose texts were judged along."""
-        loop = asyncio.get_running_loop()
-        promise: asyncio.Future[Judgement] = loop.create_future()
-        self._asked.append((vectors, texts, promise))
-        if len(self._asked) == 1:
-            loop.call_soon(self._answer)
-        return await promise
+        if (shared := self._next) is None or len(shared.vectors) >= self._most:
+            self._next = shared = _Round()
+        if shared.task is None:  # it starts when all who are ready now have asked
+            shared.task = asyncio.create_task(self._judged(shared), name="judge")
+        begun = len(shared.texts)
+        shared.vectors.append(vectors)
+        shared.texts.extend(texts)
+        found = await asyncio.shield(shared.task)
+        rows = slice(begun, begun + len(texts))
+        return Judgement(found.probabilities[rows], found.familiarity[rows])
 
-    def _answer(self) -> None:
-        share = [self._asked.popleft() for _ in range(min(self._most, len(self._asked)))]
-        if self._asked:
-            asyncio.get_running_loop().call_soon(self._answer)
-        share = [(vectors, texts, promise) for vectors, texts, promise in share if not promise.done()]
-        if not share:
-            return
-        try:
-            vectors = np.concatenate([vectors for vectors, _, _ in share])
-            found = self._head.judge(vectors, [text for _, texts, _ in share for text in texts])
-        except Exception as error:  # noqa: BLE001  it is raised where each of them waits
-            for *_, promise in share:
-                promise.set_exception(error)
-            return
-        begun = 0
-        for _, texts, promise in share:
-            rows = slice(begun, begun := begun + len(texts))
-            promise.set_result(Judgement(found.probabilities[rows], found.familiarity[rows]))
+    async def _judged(self, shared: _Round) -> Judgement:
+        if self._next is shared:
+            self._next = None
+        return self._head.judge(np.concatenate(shared.vectors), shared.texts)
 
 
 class EmbeddingClassifier:
