@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from gateway.deps import AdminDep, ServicesDep
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, UnknownKey
 from gateway.keys import KeyBody
 from gateway.keys.record import shown
 from gateway.middleware import read_body
@@ -37,6 +37,15 @@ async def create_key(request: Request, services: ServicesDep, admin: AdminDep) -
 async def list_keys(services: ServicesDep, admin: AdminDep) -> dict[str, Any]:
     """List the keys that were given out, oldest first; those revoked or expired say so in `state`."""
     return {"object": "list", "data": [shown(record, services.keys.clock()) for record in services.keys]}
+
+
+@api.get("/admin/keys/{key_id}")
+async def show_key(key_id: str, services: ServicesDep, admin: AdminDep) -> dict[str, Any]:
+    """Show one key."""
+    record = services.keys.by_id(key_id)
+    if record is None:
+        raise UnknownKey(f"There is no key '{key_id[:64]}'; GET /admin/keys lists them.", param="key_id")
+    return dict(shown(record, services.keys.clock()))
 
 
 @api.delete("/admin/keys/{key_id}")

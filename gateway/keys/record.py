@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -105,6 +106,7 @@ def shown(record: KeyRecord, now: float) -> Mapping[str, Any]:
     return {"object": "key", **told, "state": record.state(now)}
 
 
+@lru_cache(maxsize=4096)
 def as_choice(record: KeyRecord) -> ExpertChoice:
     """Return the experts that a key may use, as a request would say it."""
     if not record.experts and not record.tags:

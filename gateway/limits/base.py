@@ -66,16 +66,19 @@ class Limiter(Protocol):
         """
         ...
 
-    async def settle(self, key: str, caps: Caps, second: int, correction: int, cost_usd: float) -> None:
+    def settle(self, key: str, caps: Caps, second: int, correction: int, cost_usd: float) -> None:
         """Put a request's tokens right, by what it took less what was reserved, and add what it cost.
 
-        Raises:
-            LimitsUnavailable: it is not known whether that was noted.
+        Nobody waits for that; where it cannot be noted the log says so.
         """
         ...
 
+    async def settled(self) -> None:
+        """Return when everything settled so far is noted, or could not be."""
+        ...
+
     async def aclose(self) -> None:
-        """Close it."""
+        """Close it, once everything is settled."""
         ...
 
 

@@ -8,7 +8,6 @@ A key without limits passes without asking anybody; its usage is noted all the s
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -94,7 +93,6 @@ class Gate:
         self._book, self._ledger, self._prices = book, ledger, prices
         self._limited, self._unavailable = limited, unavailable
         self._rests_until = 0.0
-        self._settling: set[asyncio.Task[None]] = set()
 
     async def admit(self, client: Client, request: ChatRequest | None = None) -> Visit:
         """Let one request in; without `request` it takes no tokens.
@@ -135,8 +133,7 @@ class Gate:
         return Visit({}, lambda used: self._end(record, caps, standing, None, used))
 
     async def aclose(self) -> None:
-        """Wait until what ended has been noted, and close the limiter."""
-        await asyncio.gather(*self._settling, return_exceptions=True)
+        """Close the limiter, once what ended has been noted."""
         await self._limiter.aclose()
 
     def _reserved(self, request: ChatRequest, caps: Caps) -> int:
@@ -192,15 +189,7 @@ class Gate:
         taken = sum(usage.total_tokens for usage in used.values())
         correction = 0 if reserved is None or standing is UNCOUNTED else taken - reserved
         if correction or cost:
-            task = asyncio.create_task(self._settle(record.id, caps, standing.second, correction, cost))
-            self._settling.add(task)
-            task.add_done_callback(self._settling.discard)
-
-    async def _settle(self, key: str, caps: Caps, second: int, correction: int, cost: float) -> None:
-        try:
-            await self._limiter.settle(key, caps, second, correction, cost)
-        except LimitsUnavailable as error:
-            self._failed(error)
+            self._limiter.settle(record.id, caps, standing.second, correction, cost)
 
     def _note(self, key: str, used: Mapping[ExpertName, Usage]) -> float:
         """Write a request's line into the ledger and return what it cost."""

@@ -55,7 +55,7 @@ class MemoryLimiter:
             account.tokens.add(math.floor(now), tokens)
         return _standing(account, caps, (requests, tokens), now, refused)
 
-    async def settle(self, key: str, caps: Caps, second: int, correction: int, cost_usd: float) -> None:
+    def settle(self, key: str, caps: Caps, second: int, correction: int, cost_usd: float) -> None:
         """Put tokens and cost right; see `Limiter.settle`."""
         account, now = self._account(key), self._clock()
         account.tokens.move(now)
@@ -65,6 +65,9 @@ class MemoryLimiter:
             account.tokens.take_back(second, -correction)
         if (key, caps.period) in self._spent:
             self._spent[key, caps.period] += cost_usd
+
+    async def settled(self) -> None:
+        """Everything is."""
 
     async def aclose(self) -> None:
         """Nothing is open."""

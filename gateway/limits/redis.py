@@ -9,6 +9,7 @@ The seconds are Redis' own, whatever the gateways' clocks say. A budget's day or
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from typing import Any
 
@@ -17,9 +18,11 @@ from redis.exceptions import RedisError
 from experts.store.redis import connected, where
 from gateway.errors import LimitsUnavailable
 from gateway.limits.base import SPAN, Caps, Cause, Standing
+from gateway.logs import facts
 
-CALL_SECONDS = 0.25
-"""The longest a check waits for Redis: a request waits with it."""
+log = logging.getLogger(__name__)
+CALL_SECONDS = 1.0
+"""The longest a check waits for Redis, and a request with it; long, lest a busy moment of ours pass for its fault."""
 KEPT_SECONDS = {"total": 0, "day": 3 * 86_400, "month": 65 * 86_400}
 PERIODS = {10: "day", 7: "month"}
 """What a period is, by the length of its name: 2026-11-22, 2026-11."""
@@ -119,6 +122,7 @@ class RedisLimiter:
         self._where, self._namespace = where(url), namespace
         self._redis = connected(url)
         self._admit, self._settle = self._redis.register_script(ADMIT), self._redis.register_script(SETTLE)
+        self._settling: set[asyncio.Task[None]] = set()
 
     async def admit(self, key: str, caps: Caps, tokens: int, requests: int = 1) -> Standing:
         """Take a request and so many tokens; see `Limiter.admit`."""
@@ -127,15 +131,28 @@ class RedisLimiter:
         refused, second, used, taken, wait, *resets = await self._called(asked)
         return Standing(CAUSES.get(refused), second, used, taken, float(wait), *map(float, resets))
 
-    async def settle(self, key: str, caps: Caps, second: int, correction: int, cost_usd: float) -> None:
-        """Put tokens and cost right; see `Limiter.settle`."""
+    def settle(self, key: str, caps: Caps, second: int, correction: int, cost_usd: float) -> None:
+        """Put tokens and cost right, beside everything else; see `Limiter.settle`."""
+        task = asyncio.create_task(self._note(key, caps, second, correction, cost_usd), name="limits-settle")
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def settled(self) -> None:
+        """Wait for what is being noted."""
+        await asyncio.gather(*self._settling, return_exceptions=True)
+
+    async def _note(self, key: str, caps: Caps, second: int, correction: int, cost_usd: float) -> None:
         cost = 0.0 if caps.budget_usd is None else cost_usd
         kept = KEPT_SECONDS[PERIODS.get(len(caps.period), "total")]
         args: list[str | int] = [SPAN, second, correction, f"{cost:.12f}", kept]
-        await self._called(self._settle(keys=self._keys(key, caps), args=args))
+        try:
+            await self._called(self._settle(keys=self._keys(key, caps), args=args))
+        except LimitsUnavailable as error:
+            log.warning("what a request took cannot be noted", extra=facts(key=key, error=str(error)))
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections, once everything is settled."""
+        await self.settled()
         await self._redis.aclose()
 
     def _keys(self, key: str, caps: Caps) -> list[str]:

@@ -48,5 +48,5 @@ class Window:
 
     def reset_seconds(self, now: float) -> float:
         """Return how long it takes until nothing of it counts."""
-        newest = max((second for second, amount in self._amounts.items() if amount), default=None)
+        newest = next((second for second in reversed(self._amounts) if self._amounts[second]), None)
         return 0.0 if newest is None else newest + SPAN - now

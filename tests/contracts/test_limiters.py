@@ -70,7 +70,8 @@ async def test_too_much_reserved_is_given_back(limiter: Limiter) -> None:
     caps = Caps(tokens=100)
     first = await limiter.admit("k", caps, 100)
 
-    await limiter.settle("k", caps, first.second, 30 - 100, 0.0)
+    limiter.settle("k", caps, first.second, 30 - 100, 0.0)
+    await limiter.settled()
 
     assert "tokens" == (await limiter.admit("k", caps, 71)).refused
     assert None is (await limiter.admit("k", caps, 70)).refused
@@ -80,7 +81,8 @@ async def test_more_used_than_reserved_counts(limiter: Limiter) -> None:
     caps = Caps(tokens=100)
     first = await limiter.admit("k", caps, 10)
 
-    await limiter.settle("k", caps, first.second, 150 - 10, 0.0)
+    limiter.settle("k", caps, first.second, 150 - 10, 0.0)
+    await limiter.settled()
     after = await limiter.admit("k", caps, 1)
 
     assert ("tokens", 150) == (after.refused, after.tokens)
@@ -93,7 +95,8 @@ async def test_a_budget_lets_in_until_it_is_spent(limiter: Limiter) -> None:
         standing = await limiter.admit("k", caps, 0)
         refusals.append(standing.refused)
         if standing.refused is None:
-            await limiter.settle("k", caps, standing.second, 0, 0.004)
+            limiter.settle("k", caps, standing.second, 0, 0.004)
+            await limiter.settled()
 
     assert [None, None, None, "budget"] == refusals
     assert None is (await limiter.admit("k", Caps(budget_usd=0.01, period="2026-11-23"), 0)).refused

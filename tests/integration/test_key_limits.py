@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from pydantic import SecretStr
 
 from gateway.settings import Settings
 from tests.conftest import expert_record, gateway_over
@@ -27,7 +28,7 @@ PRICE = {"price": {"input_per_million": 1_000_000, "output_per_million": 2_000_0
 @asynccontextmanager
 async def one_expert(expert: FakeExpert, **sections: Any) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(expert):
-        settings = Settings(keep_alive_seconds=0.5, admin_key="boss")
+        settings = Settings(keep_alive_seconds=0.5, admin_key=SecretStr("boss"))
         async with gateway_over([expert_record("math", expert, **PRICE)], settings=settings, **sections) as client:
             yield client
 
@@ -158,7 +159,7 @@ async def test_a_council_counts_once_for_its_key_and_once_for_each_expert_that_t
     one, two = FakeExpert(reply=lambda _: "Answer: 4"), FakeExpert(reply=lambda _: "Answer: 5")
     async with serving(one, two):
         records = [expert_record("one", one, **PRICE), expert_record("two", two)]
-        settings = Settings(keep_alive_seconds=0.5, admin_key="boss")
+        settings = Settings(keep_alive_seconds=0.5, admin_key=SecretStr("boss"))
         async with gateway_over(records, settings=settings) as client:
             key = await made(client)
             fused = await chat(client, key, model="council", routing={"fusion": "vote", "max_experts": 2})
@@ -186,7 +187,7 @@ async def test_a_batch_runs_under_its_key(tmp_path: Path, monkeypatch: pytest.Mo
             expert_record("math", math, fallback=["law"], limits={"max_in_flight": 1}, **PRICE),
             expert_record("law", law),
         ]
-        settings = Settings(keep_alive_seconds=0.5, admin_key="boss")
+        settings = Settings(keep_alive_seconds=0.5, admin_key=SecretStr("boss"))
         async with gateway_over(records, settings=settings) as client:
             key = await made(client, experts=["math"], budget_usd=25, requests_per_minute=1)
             other = await made(client)

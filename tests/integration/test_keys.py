@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from gateway.settings import Settings
 from tests.conftest import expert_record, gateway_over
@@ -53,7 +54,7 @@ class Team:
                 expert_record("law", self.law, tags=["data:public"], fallback=["base"], **LAW),
                 expert_record("base", self.base),
             ]
-            settings = Settings(keep_alive_seconds=0.5, admin_key="boss")
+            settings = Settings(keep_alive_seconds=0.5, admin_key=SecretStr("boss"))
             async with gateway_over(records, settings=settings, **sections) as client:
                 yield client
 
@@ -144,8 +145,10 @@ async def test_keys_are_the_administrators_business(team: Team) -> None:
             await client.get("/admin/keys"),
         ]
         unknown = await client.delete("/admin/keys/key_0", headers=BOSS)
+        shown = await client.get(f"/admin/keys/{key['id']}", headers=BOSS)
 
     assert [403, 403, 403, 401] == [each.status_code for each in answers]
+    assert ("ann", "active") == (shown.json()["name"], shown.json()["state"])
     assert (404, "key_not_found") == (unknown.status_code, unknown.json()["error"]["code"])
 
 

@@ -76,7 +76,7 @@ async def test_what_is_given_back_after_the_window_has_passed_changes_nothing() 
     first = await limiter.admit("k", caps, 80)
     clock.now += 70
 
-    await limiter.settle("k", caps, first.second, -80, 0.0)
+    limiter.settle("k", caps, first.second, -80, 0.0)
 
     assert "tokens" == (await limiter.admit("k", caps, 101)).refused
     assert None is (await limiter.admit("k", caps, 100)).refused
@@ -91,7 +91,7 @@ async def test_a_budget_counts_what_was_spent_before_the_start_once() -> None:
 
     limiter, caps = MemoryLimiter(spent), Caps(budget_usd=1.0, period="2026-11")
     first = await limiter.admit("k", caps, 0)
-    await limiter.settle("k", caps, first.second, 0, 0.2)
+    limiter.settle("k", caps, first.second, 0, 0.2)
 
     assert "budget" == (await limiter.admit("k", caps, 0)).refused
     assert [("k", "2026-11")] == asked
