@@ -214,3 +214,35 @@ async def test_a_batch_runs_under_its_key(tmp_path: Path, monkeypatch: pytest.Mo
         each["body"]["error"]["code"] for each in out.values() if each["status_code"] == 429
     }
     assert codes.count(200) == row["requests"]
+
+
+async def test_a_key_revoked_in_the_middle_of_its_batch_ends_the_rest_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSILIUM_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("CONSILIUM_API_KEYS", "old")
+    expert = FakeExpert(first_token_delay=0.2)
+    async with serving(expert):
+        settings = Settings(keep_alive_seconds=0.5, admin_key=SecretStr("boss"))
+        records = [expert_record("math", expert, limits={"max_in_flight": 1})]
+        async with gateway_over(records, settings=settings) as client:
+            key = await made(client)
+            content = b"".join(json.dumps(line(f"n{n}", f"say {n}")).encode() + b"\n" for n in range(20))
+            headers = bearer(key)
+            sent = await client.post(
+                "/v1/files", files={"file": ("in", content)}, data={"purpose": "batch"}, headers=headers
+            )
+            order = {"input_file_id": sent.json()["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+            await client.post("/v1/batches", json=order, headers=headers)
+            while len(expert.requests) < 3:
+                await asyncio.sleep(0.02)
+            await client.delete(f"/admin/keys/{key['id']}", headers=BOSS)
+            asked = len(expert.requests)
+            for _ in range(200):
+                (job,) = (await client.get("/admin/jobs", headers=BOSS)).json()["data"]
+                if job["state"] == "done":
+                    break
+                await asyncio.sleep(0.05)
+
+    assert "done" == job["state"]
+    assert len(expert.requests) <= asked + 1 < 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner, Result
 
+from gateway.cli import app
 from gateway.settings import Settings
 from tests.conftest import expert_record, gateway_over
 from tests.fakes.expert import FakeExpert, serving
@@ -263,3 +266,28 @@ async def test_keys_of_the_environment_stay_and_are_not_limited(team: Team, monk
     assert [200, 200, 200] == [each.status_code for each in old]
     assert [200, 429] == [each.status_code for each in new]
     assert not [name for name in old[0].headers if name.startswith("x-ratelimit")]
+
+
+async def test_the_command_line_gives_out_lists_and_revokes(team: Team) -> None:
+    async with team.gateway() as client:
+        environment = {"CONSILIUM_ADMIN_KEY": "boss", "CONSILIUM_URL": str(client.base_url), "COLUMNS": "200"}
+
+        async def run(*words: str) -> Result:
+            return await asyncio.to_thread(CliRunner().invoke, app, ["keys", *words], env=environment)
+
+        limits = ("--requests-per-minute", "2", "--tag", "data:public", "--expires-days", "1", "--budget-usd", "3")
+        secret = (await run("create", "bob", *limits)).stdout.strip()
+        answer = await client.get("/v1/models", headers={"x-api-key": secret})
+        (kept,) = json.loads((await run("list", "--json")).stdout)
+        table = (await run("list")).stdout
+        revoked = await run("revoke", kept["id"])
+        refused = await client.get("/v1/models", headers={"x-api-key": secret})
+        wrong = await run("create", "bob", "--expert", "nobody")
+
+    assert [200, 401] == [answer.status_code, refused.status_code]
+    assert ("bob", 2, ["data:public"], 3.0) == tuple(
+        kept[each] for each in ("name", "requests_per_minute", "tags", "budget_usd")
+    )
+    assert kept["id"] in table
+    assert secret not in table
+    assert (0, 1) == (revoked.exit_code, wrong.exit_code)
