@@ -25,8 +25,9 @@ from aggregator.extraction.trials import inputs
 from experts.sandbox import run_python
 from experts.types import Message
 
-RUN_SECONDS = 2.0
+RUN_SECONDS = 3.0
 CALL_SECONDS = 0.05
+"""Processor time that one call may take; a call that sleeps is ended with its program."""
 AT_ONCE = 2
 MOST_PROGRAMS = 8
 MOST_SECONDS = 10.0
@@ -137,9 +138,9 @@ def _plain(value, depth=0):
 _space = {{"__name__": "answer"}}
 exec(compile({source!r}, "answer.py", "exec"), _space)
 _results = {{}}
-signal.signal(signal.SIGALRM, _stop)
+signal.signal(signal.SIGVTALRM, _stop)
 for _arguments in {inputs!r}:
-    signal.setitimer(signal.ITIMER_REAL, {seconds})
+    signal.setitimer(signal.ITIMER_VIRTUAL, {seconds})
     try:
         _result = _plain(eval("_f(" + _arguments + ")", {{"_f": _space[{name!r}]}}))[:300]
     except (TypeError, AttributeError):
@@ -149,7 +150,7 @@ for _arguments in {inputs!r}:
     except Exception:
         _result = "raises"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     _results[_arguments] = _result
 _out.write({mark!r} + json.dumps(_results))
 """
