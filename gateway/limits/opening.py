@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 from experts.registry import Registry
 from experts.store import Store, StoreError
+from gateway.catalogue.recurring import forever
 from gateway.improvement import run_beside
 from gateway.keys.book import KeyBook
 from gateway.latitude import ListPrices
@@ -32,7 +33,7 @@ async def opened_book(settings: Settings, store: Store, stack: AsyncExitStack) -
     book = KeyBook(store)
     await book.load()
     settings.check_exposure(given_out=len(book))
-    run_beside(stack, book.follow(), "keys-follow")
+    run_beside(stack, forever("following keys", book.follow), "keys-follow")
     return book
 
 
@@ -47,7 +48,7 @@ async def opened_ledger(store: Store, stack: AsyncExitStack) -> Ledger:
             log.warning("the last second of usage is lost", extra=facts(error=str(error)))
 
     stack.push_async_callback(written)
-    run_beside(stack, ledger.keep(), "usage-ledger")
+    run_beside(stack, forever("writing usage", ledger.keep), "usage-ledger")
     return ledger
 
 
