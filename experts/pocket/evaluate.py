@@ -28,7 +28,7 @@ from experts.pocket.sitting import MODELS, Sitting, load_model, load_tokenizer, 
 log = logging.getLogger(__name__)
 
 QUESTIONS = 250
-ON_PANELS = 60
+ON_PANELS = 30
 """Questions a domain that the fuser is measured on: it reads each several times."""
 SEED = 20_000
 

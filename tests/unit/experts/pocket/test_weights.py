@@ -53,10 +53,18 @@ def test_the_right_specialist_beats_the_best_single_model_by_far(figures: dict[s
     assert figures["mixed"]["right_specialist"] - figures["mixed"]["best_single"]["accuracy"] >= 0.25
 
 
-def test_the_fuser_is_measured_beside_the_rules_that_need_no_fuser(figures: dict[str, Any]) -> None:
-    fuser = figures["fuser"]
-    assert fuser["panels"] >= 1000
-    assert {"fuser", "heaviest", "majority", "any_right"} <= set(fuser)
+@pytest.mark.parametrize("kind", ["councils", "mixed"])
+def test_the_fuser_is_measured_beside_the_rules_that_need_no_fuser(figures: dict[str, Any], kind: str) -> None:
+    found = figures["fuser"][kind]
+    assert found["panels"] >= 150
+    assert {"synthesize", "rank", "heaviest", "majority", "vote"} <= set(found["of_those_with_a_right_answer"])
+    assert {"synthesize", "rank"} == set(found["planted_changes"])
+
+
+def test_the_fuser_copies_numbers_and_code_and_ranks_what_auto_would_seat(figures: dict[str, Any]) -> None:
+    councils = figures["fuser"]["councils"]
+    assert min(councils["by_domain"][domain] for domain in ("math", "code")) >= 0.85
+    assert councils["of_those_with_a_right_answer"]["rank"] >= 0.8
 
 
 @pytest.mark.parametrize("stage", ["base", *ADAPTERS])
