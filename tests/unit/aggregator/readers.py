@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aggregator.config import FusionConfig
 from aggregator.strategies import Strategy
@@ -41,7 +41,7 @@ async def fused(
     config: FusionConfig | None = None,
     messages: tuple[Message, ...] = QUESTION,
     limits: FusionLimits | None = None,
-    parameters: dict[str, object] | None = None,
+    parameters: Mapping[str, object] | None = None,
 ) -> tuple[str, FusionReport]:
     report = FusionReport(strategy.name)
     task = FusionTask(
