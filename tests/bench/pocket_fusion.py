@@ -4,7 +4,7 @@
 
 Starts `consilium serve --config builtin:pocket`, puts held-out questions to councils of three under each strategy, and
 then asks the fuser through the gateway about councils and mixed panels of the same answers, with and without a hostile
-answer planted. Exits with 1 when a threshold of docs/pocket.md is missed.
+answer planted. Exits with 1 where the fuser falls short of what is asked of a good one (OF_ORACLE, MISLED, the vote).
 """
 
 from __future__ import annotations
