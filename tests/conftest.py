@@ -39,8 +39,9 @@ async def gateway_over(
     encoder: FakeEncoder | None = None,
     **sections: Any,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Run a gateway for these expert records and yield a client of it."""
-    config = GatewayConfig.model_validate({"experts": experts, **sections})
+    """Run a gateway for these expert records and yield a client of it; routing may take long: machines are busy."""
+    routing = {"budget_ms": 10_000, **sections.pop("routing", {})}
+    config = GatewayConfig.model_validate({"experts": experts, "routing": routing, **sections})
     used = settings or Settings(keep_alive_seconds=0.5)
     app = create_app(used, config, Path(), encoder=encoder or FakeEncoder())
     async with (
