@@ -8,9 +8,9 @@ marked are kept, so that it goes on after an interruption.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from experts.dispatcher import Dispatcher
 from experts.launch.state import state_folder
@@ -18,6 +18,7 @@ from experts.profiling import findings, measured_body
 from experts.registry import Expert, Registry
 from experts.store import Document, Store
 from experts.types import Domain, ExpertName
+from gateway.batches.opening import State, settled
 from gateway.catalogue import Catalogue
 from gateway.catalogue.measured import key_of
 from gateway.errors import InvalidRequest, UnknownExpert
@@ -32,6 +33,11 @@ from router.policies.objective import Economy
 
 KIND = "profile"
 FOLDER = "profiling"
+Ready: TypeAlias = Callable[[Collection[ExpertName]], Awaitable[None]]
+
+
+async def at_once(_names: Collection[ExpertName]) -> None:
+    """Wait for nobody."""
 
 
 class Profiler:
@@ -46,6 +52,7 @@ class Profiler:
         took: is given each document written, so that routing knows at once.
         find_file: where an uploaded file lies; None: there are no uploads.
         folder: where answers are kept meanwhile.
+        ready: returns once it is known whether these experts can answer, as servers of ours come up after the gateway.
     """
 
     def __init__(
@@ -59,7 +66,9 @@ class Profiler:
         took: Callable[[Document], None],
         find_file: FindFile | None = None,
         folder: Callable[[], Path] = lambda: state_folder() / FOLDER,
+        ready: Ready = at_once,
     ) -> None:
+        self._ready = ready
         self._registry, self._dispatcher, self._store = registry, dispatcher, store
         self._economy, self._knows, self._took = economy, knows, took
         self._find_file, self._folder = find_file, folder
@@ -86,6 +95,7 @@ class Profiler:
         """
         spec = ProfileSpec.model_validate(dict(run.job.spec))
         paper = await self.check(run.job.subject, spec)
+        await self._ready([run.job.subject, *([spec.judge] if spec.judge else [])])
         folder = self._folder()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with Journal(folder / f"{run.job.subject.replace(':', '_')}.jsonl") as journal:
@@ -124,7 +134,12 @@ class Profiler:
 
 
 def opened_profiler(
-    jobs: Jobs, catalogue: Catalogue, dispatcher: Dispatcher, pipeline: Pipeline, find_file: FindFile | None = None
+    jobs: Jobs,
+    catalogue: Catalogue,
+    dispatcher: Dispatcher,
+    pipeline: Pipeline,
+    state: State,
+    find_file: FindFile | None = None,
 ) -> Profiler:
     """Return a profiler whose work `jobs` does from now on."""
     profiler = Profiler(
@@ -135,6 +150,7 @@ def opened_profiler(
         knows=lambda domain: told_apart(pipeline.router, domain),
         took=catalogue.took,
         find_file=find_file,
+        ready=lambda names: settled(catalogue.registry, state, names),
     )
     jobs.register(KIND, profiler.work)
     return profiler

@@ -230,7 +230,9 @@ async def open_services(
                     config=config,
                 )
             ),
-            profiler=opened_profiler(jobs, catalogue, dispatcher, pipeline, desk.shelf.path),
+            profiler=opened_profiler(
+                *(jobs, catalogue, dispatcher, pipeline), lambda name: built[0].state(name), desk.shelf.path
+            ),
             fusers=fusers,
             fuser_benchmark=opened_benchmark(
                 *(jobs, catalogue, dispatcher, pipeline), lambda name: built[0].state(name), desk.shelf.path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from experts.admission import background_places
@@ -104,14 +104,16 @@ def server_of(config: ExpertConfig) -> str:
     return config.name if config.adapter is None else config.adapter.base
 
 
-async def settled(registry: Registry, state: State) -> None:
+async def settled(registry: Registry, state: State, names: Collection[ExpertName] | None = None) -> None:
     """Wait until it is known who can answer: everybody was probed once, and nobody is starting any more.
+
+    `names` are those it is waited for; None means all there are.
 
     What does not come up in time is left to the routing, which knows who can serve.
     """
     begun = time.monotonic()
     while (waited := time.monotonic() - begun) < STARTING_SECONDS:
-        states = {state(name) for name in registry.snapshot}
+        states = {state(name) for name in registry.snapshot if names is None or name in names}
         if "starting" not in states and ("unreachable" not in states or waited > FIRST_PROBE_SECONDS):
             return
         await asyncio.sleep(LOOK_SECONDS)
