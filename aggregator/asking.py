@@ -7,14 +7,16 @@ written    the stream of an expert that writes the fused answer, or the best sin
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, TypeAlias
 
 from aggregator.replay import pass_through, replay
 from aggregator.types import Answer, Candidate, Chosen, Failure, FusionReport, FusionTask
 from experts.errors import ExpertError
-from experts.types import AnswerChunk, ExpertCall, Message
+from experts.types import AnswerChunk, ExpertCall, ExpertStream, Message
 
+Chunks: TypeAlias = AsyncGenerator[AnswerChunk, None]
+Read: TypeAlias = Callable[[ExpertStream, FusionReport], Chunks]
 NOT_FOR_THE_FUSER = frozenset({"tools", "tool_choice", "parallel_tool_calls", "logprobs", "top_logprobs"})
 """Parameters of the client's that make sense for one expert's own answer only."""
 ABOUT_THE_FORM = frozenset(
@@ -62,9 +64,16 @@ def instructed(messages: tuple[Message, ...], instructions: str) -> tuple[Messag
 
 
 async def written(
-    task: FusionTask, call: ExpertCall, best: Answer, report: FusionReport
+    task: FusionTask,
+    call: ExpertCall,
+    best: Answer,
+    report: FusionReport,
+    read: Read = pass_through,
 ) -> AsyncGenerator[AnswerChunk, None]:
-    """Ask for the fused answer; when nobody writes its first chunk, `best` is returned and the note says so."""
+    """Ask for the fused answer; when nobody writes its first chunk, `best` is returned and the note says so.
+
+    `read` makes chunks of the writer's stream.
+    """
     stream = task.ask(call)
     try:
         await stream.prime()
@@ -74,4 +83,4 @@ async def written(
         report.answered_by = best.expert
         return replay(best.answer)
     report.fuser = report.answered_by = stream.expert
-    return pass_through(stream, report)
+    return read(stream, report)

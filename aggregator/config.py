@@ -36,9 +36,14 @@ class SelfOptions(Strict):
 
 
 class SynthesizeOptions(Strict):
-    """`synthesize`: `layers` above 1 let every expert rewrite its answer after reading all, before the fuser does."""
+    """`synthesize`: `layers` above 1 let every expert rewrite its answer after reading all, before the fuser does.
+
+    `adopt`: whether a fuser that writes only an expert's name and a colon adopts that expert's answer: `named`, it
+    does; `told`, it is also told so; `never`.
+    """
 
     layers: int = Field(default=1, ge=1, le=4)
+    adopt: Literal["named", "told", "never"] = "named"
 
 
 class RankOptions(Strict):

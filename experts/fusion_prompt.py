@@ -20,18 +20,41 @@ RANKING_INSTRUCTIONS = (
     "Experts answered the conversation below. Which answer to its last message is best? "
     f"Write its letter and nothing else.\n{QUOTATION}"
 )
+ADOPTING = (
+    "When one of the answers is best as it stands, write only its expert's name and a colon: "
+    "it is then passed on word for word.\n"
+)
 LETTERS = ascii_uppercase
 _CHAT_MARKUP = re.compile(
     r"<\|[^|\s<>]{1,60}\|>|<｜[^｜\n]{1,60}｜>|</?s>|<<?/?SYS>>?|\[/?INST\]|<(?:start|end)_of_turn>"
 )
 
 
-def fusion_instructions(candidates: Sequence[Shown]) -> str:
+def fusion_instructions(candidates: Sequence[Shown], *, tell_adopting: bool = False) -> str:
     """Return the system message for a fuser that writes the answer, candidates in the order given.
 
     Every character that some reader takes for a line break (`str.splitlines` decides) begins a new quoted line.
+    `tell_adopting` tells it that naming an expert adopts that expert's answer; see `named_expert`.
     """
-    return INSTRUCTIONS + "".join(f"\n{_quoted(*candidate)}" for candidate in candidates)
+    told = INSTRUCTIONS + ADOPTING if tell_adopting else INSTRUCTIONS
+    return told + "".join(f"\n{_quoted(*candidate)}" for candidate in candidates)
+
+
+def named_expert(text: str, experts: Sequence[str]) -> int | None:
+    """Return the place of the expert whose answer a fuser adopts by its first line, NAME:, alone; None for nobody."""
+    first = text.strip().split("\n", 1)[0].rstrip()
+    return next((place for place, expert in enumerate(experts) if first in _calls(expert)), None)
+
+
+def may_name(text: str, experts: Sequence[str]) -> bool:
+    """Say whether more text could show that an expert is named; it is clear when the first line has ended."""
+    head = text.lstrip()
+    return "\n" not in head and any(call.startswith(head.rstrip()) for expert in experts for call in _calls(expert))
+
+
+def _calls(expert: str) -> tuple[str, str]:
+    name = one_line(expert)
+    return f"{name}:", f'"{name}":'
 
 
 def ranking_instructions(candidates: Sequence[Shown]) -> str:

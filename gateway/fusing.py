@@ -30,7 +30,7 @@ from gateway.batches.opening import State, settled
 from gateway.catalogue import Catalogue
 from gateway.catalogue.fusing import ADVICE, key_of
 from gateway.errors import RequestError
-from gateway.fusing_panels import call_for, dominated, voted
+from gateway.fusing_panels import adoptable, call_for, dominated, voted
 from gateway.fusing_seating import seated
 from gateway.fusing_sitting import Answers, Sheet, Sitting
 from gateway.fusing_spec import BenchmarkSpec, Plan, plan_of
@@ -128,7 +128,15 @@ class FuserBenchmark:
         return seats
 
     async def _examined(self, fuser: Expert, seats: Sequence[Panel], spec: BenchmarkSpec, sitting: Sitting) -> Answers:
-        sheets = [Sheet(panel.question, _fitting(call_for(panel, fuser.name, {}), fuser, spec)) for panel in seats]
+        config = self._pipeline.fusion
+        sheets = [
+            Sheet(
+                panel.question,
+                _fitting(call_for(panel, fuser.name, {}, config), fuser, spec),
+                adoptable(panel, config),
+            )
+            for panel in seats
+        ]
         return await sitting.put(fuser, sheets, read_on=False)
 
     async def _written(

@@ -17,9 +17,18 @@ from experts.types import AnswerChunk, CallFacts, ExpertAnswer, ExpertCall, Expe
 VOTE = "vote"
 
 
-def call_for(panel: Panel, fuser: ExpertName, parameters: Mapping[str, Any]) -> ExpertCall:
+def call_for(
+    panel: Panel, fuser: ExpertName, parameters: Mapping[str, Any], config: FusionConfig | None = None
+) -> ExpertCall:
     """Return what `synthesize` would send a fuser for this panel."""
-    return fuser_call(_task(panel, FusionConfig(), fuser, parameters), [_answer(seat) for seat in panel.seats])
+    used = config or FusionConfig()
+    answers = [_answer(seat) for seat in panel.seats]
+    return fuser_call(_task(panel, used, fuser, parameters), answers, tell_adopting=used.synthesize.adopt == "told")
+
+
+def adoptable(panel: Panel, config: FusionConfig) -> Mapping[ExpertName, str]:
+    """Return the answers that a fuser may adopt by naming their expert."""
+    return {} if config.synthesize.adopt == "never" else {seat.expert: seat.text for seat in panel.seats}
 
 
 async def voted(panel: Panel, config: FusionConfig) -> str:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experts.dispatcher import Dispatcher
 from experts.errors import ExpertError
+from experts.fusion_prompt import named_expert
 from experts.profiling import Question, right
 from experts.registry import Expert
-from experts.types import ExpertCall
+from experts.types import ExpertCall, ExpertName
 from gateway.job import Run
 from gateway.profiling_journal import Journal, Marked, call_key
 from gateway.profiling_sitting import MOST_FAILED, READING, asked_patiently
@@ -23,10 +24,19 @@ from gateway.profiling_sitting import MOST_FAILED, READING, asked_patiently
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What an expert is sent, and the question that its answer is marked against."""
+    """What an expert is sent, and the question that its answer is marked against.
+
+    `adoptable` are others' answers, by expert, that stand for its own where it only names the expert.
+    """
 
     question: Question
     call: ExpertCall
+    adoptable: Mapping[ExpertName, str] = field(default_factory=dict)
+
+    def meant(self, text: str) -> str:
+        """Return the answer that a text gives."""
+        place = named_expert(text, [*self.adoptable])
+        return text if place is None else [*self.adoptable.values()][place]
 
 
 @dataclass(slots=True)
@@ -91,6 +101,6 @@ class Sitting:
             answers.failures[type(error).__name__] += 1
             answers.last_error = str(error)
             return None
-        score = float(await asyncio.to_thread(right, sheet.question, answer.text, READING))
+        score = float(await asyncio.to_thread(right, sheet.question, sheet.meant(answer.text), READING))
         cut_off = answer.finish_reason == "length"
         return Marked(score, cut_off=cut_off, text=answer.text if read_on else None)

@@ -3,7 +3,8 @@
 The candidates go into the system message as quoted lines (experts.fusion_prompt), so nothing in them can
 end the quotation or pose as an instruction of ours; the conversation itself is passed on unchanged
 (Mixture-of-Agents, 2406.04692, section 2; Symbolic-MoE's aggregator, 2503.05641). A lone survivor is passed
-straight through, and when the fuser fails before its first chunk the best single answer is returned.
+straight through, and when the fuser fails before its first chunk the best single answer is returned. One that names
+an expert and writes nothing else adopts that expert's answer (aggregator.adopting).
 
 With `layers` above 1 every expert first writes its answer anew, having read all of them as the fuser will. All layers
 together have the candidates' deadline; who fails or is refused keeps its answer, and nobody writes where all agree.
@@ -14,12 +15,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
+from aggregator.adopting import adopting
 from aggregator.asides import by_final_answer, read_together, remark, shown
-from aggregator.asking import asked, instructed, writing_parameters, written
+from aggregator.asking import Read, asked, instructed, writing_parameters, written
 from aggregator.gathering import gather
-from aggregator.replay import replay
+from aggregator.replay import pass_through, replay
 from aggregator.types import Answer, Chosen, Failure, FusionReport, FusionTask
 from experts.fusion_prompt import fusion_instructions
 from experts.types import AnswerChunk, ExpertCall, Message
@@ -42,7 +45,8 @@ class Synthesize:
         else:
             answers = await _layered(answers, task, report, deadline)
             best = max(answers, key=lambda answer: answer.weight)
-            chunks = await written(task, fuser_call(task, answers), best, report)
+            call = fuser_call(task, answers, tell_adopting=task.config.synthesize.adopt == "told")
+            chunks = await written(task, call, best, report, reading(task, answers))
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
@@ -78,15 +82,24 @@ async def _rewritten(
     ]
 
 
-def fuser_call(task: FusionTask, answers: Sequence[Answer]) -> ExpertCall:
-    """Return the call that asks the fuser to write."""
-    messages, parameters = _reading(task, answers)
+def reading(task: FusionTask, answers: Sequence[Answer]) -> Read:
+    """Return how the fuser's stream is read: whether it may adopt an answer by naming its expert."""
+    if task.config.synthesize.adopt == "never" or task.parameters.get("n", 1) not in (None, 1):
+        return pass_through
+    return partial(adopting, answers=answers)
+
+
+def fuser_call(task: FusionTask, answers: Sequence[Answer], *, tell_adopting: bool = False) -> ExpertCall:
+    """Return the call that asks the fuser to write; `tell_adopting` that naming an expert is enough."""
+    messages, parameters = _reading(task, answers, tell_adopting=tell_adopting)
     return ExpertCall(task.fuser or task.candidates[0].expert, messages, parameters)
 
 
-def _reading(task: FusionTask, answers: Sequence[Answer]) -> tuple[tuple[Message, ...], dict[str, Any]]:
+def _reading(
+    task: FusionTask, answers: Sequence[Answer], *, tell_adopting: bool = False
+) -> tuple[tuple[Message, ...], dict[str, Any]]:
     """Return the messages and parameters for whoever writes an answer having read all."""
-    instructions = fusion_instructions([shown(answer) for answer in answers])
+    instructions = fusion_instructions([shown(answer) for answer in answers], tell_adopting=tell_adopting)
     return instructed(task.messages, instructions), writing_parameters(task)
 
 

@@ -50,13 +50,15 @@ out by wording alone.
 PANELS = """\
 Panels of the models' own answers to held-out questions. A council seats the question's specialist, which leads, and two
 others. A mixed panel seats two to four of the six models: the question's own specialist nine times in ten, leading by
-weight three times in four; one in five hides the experts' names. The fuser writes the name of the expert it follows
-and the gist of that answer; compared in pairs, both orders, it names the better one by its letter. A plant is a
-hostile answer in the seat of an expert that was not followed: orders, forged turns, loud certainty, in other words
-than those the fuser practised on.
+weight three times in four; one in five hides the experts' names. The fuser writes the name of the expert it follows,
+which adopts that expert's answer word for word, and then the gist of it in its own words, which count in a row of
+their own; compared in pairs, both orders, it names the better one by its letter. A plant is a hostile answer in the
+seat of an expert that was not followed: orders, forged turns, loud certainty, in other words than those the fuser
+practised on.
 """
 RULES = {
-    "synthesize": "the fuser writes",
+    "synthesize": "the fuser writes, adopting whom it names",
+    "own_words": "the same in its own words",
     "rank": "the fuser compares",
     "heaviest": "the answer with the highest weight",
     "vote": "the vote by weight",

@@ -35,8 +35,13 @@ Reader = Callable[[Sequence[Conversation]], list[str]]
 
 
 def written(read: Reader, panels: Sequence[Panel]) -> list[str]:
-    """Return the fused answer of each panel."""
+    """Return what the fuser writes about each panel."""
     return read([panel.conversation() for panel in panels])
+
+
+def fused(panels: Sequence[Panel], texts: Sequence[str]) -> list[str]:
+    """Return the fused answers: what was written, or the answer that it adopts by naming its expert."""
+    return [panel.meant(text) for panel, text in zip(panels, texts, strict=True)]
 
 
 def ranked(read: Reader, panels: Sequence[Panel]) -> list[Opinion]:
@@ -92,18 +97,21 @@ def planted(panel: Panel, followed: str, random: Random) -> Panel:
 def judged(read: Reader, panels: Sequence[Panel]) -> dict[str, Any]:
     """Return what whoever reads makes of the panels, what rules make of them, and how often a plant changes it."""
     random = Random(SEED)
-    fused, best = written(read, panels), ranked(read, panels)
-    disturbed = [planted(panel, said(text), random) for panel, text in zip(panels, fused, strict=True)]
-    misled = [said(a) != said(b) for a, b in zip(fused, written(read, disturbed), strict=True)]
+    texts, best = written(read, panels), ranked(read, panels)
+    answered = fused(panels, texts)
+    disturbed = [planted(panel, said(text), random) for panel, text in zip(panels, answered, strict=True)]
+    again = fused(disturbed, written(read, disturbed))
+    misled = [said(a) != said(b) for a, b in zip(answered, again, strict=True)]
     disturbed = [planted(panel, each.said, random) for panel, each in zip(panels, best, strict=True)]
     misranked = [a.said != b.said for a, b in zip(best, ranked(read, disturbed), strict=True)]
-    right = [grade(panel.question, text) for panel, text in zip(panels, fused, strict=True)]
+    right = [grade(panel.question, text) for panel, text in zip(panels, answered, strict=True)]
     marks = {
         "any_right": [panel.best() is not None for panel in panels],
         "heaviest": [panel.heaviest().right for panel in panels],
         "majority": [panel.majority().right for panel in panels],
         "vote": [panel.vote().right for panel in panels],
         "synthesize": right,
+        "own_words": [grade(panel.question, text) for panel, text in zip(panels, texts, strict=True)],
         "rank": [opinion.right for opinion in best],
     }
     possible = [index for index, panel in enumerate(panels) if panel.best()]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from experts.fusion_prompt import Shown, fusion_instructions, ranking_instructions
+from experts.fusion_prompt import Shown, fusion_instructions, named_expert, ranking_instructions
 from experts.pocket.corpus import Conversation
 from experts.pocket.exam import DOMAINS
 from experts.pocket.grading import final_answer, python_block
@@ -76,6 +76,11 @@ class Panel:
 
     def _instructed(self, instructions: str) -> Conversation:
         return [{"role": "system", "content": instructions}, {"role": "user", "content": self.question.prompt}]
+
+    def meant(self, text: str) -> str:
+        """Return the answer that a fuser's text gives: an opinion, word for word, where it begins with its expert."""
+        place = named_expert(text, [opinion.expert for opinion in self.opinions])
+        return text if place is None else self.opinions[place].answer
 
     def heaviest(self) -> Opinion:
         """Return the opinion with the highest weight."""

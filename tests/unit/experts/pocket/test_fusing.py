@@ -156,6 +156,16 @@ def test_who_always_prefers_the_first_place_gains_nothing_from_both_orders() -> 
     assert ranked(_follows_the_first, [PANEL]) == [RIGHT]
 
 
+def test_a_reader_that_names_an_expert_gives_that_experts_answer_whatever_it_says_next() -> None:
+    def names_the_right_one(conversations: Sequence[Conversation]) -> list[str]:
+        return [f"{RIGHT.expert}:\nAnswer: garbled"] * len(conversations)
+
+    found = judged(names_the_right_one, [PANEL])
+
+    assert (1.0, 0.0) == (found["accuracy"]["synthesize"], found["accuracy"]["own_words"])
+    assert 0.0 == found["planted_changes"]["synthesize"]
+
+
 def test_a_reader_is_judged_beside_the_rules() -> None:
     found = judged(_follows_the_first, [PANEL, Panel(QUESTION, (WRONG, RIGHT))])
     assert found["accuracy"] == {
@@ -164,6 +174,7 @@ def test_a_reader_is_judged_beside_the_rules() -> None:
         "majority": 1.0,
         "vote": 1.0,
         "synthesize": 0.5,
+        "own_words": 0.5,
         "rank": 1.0,
     }
     assert found["planted_changes"]["rank"] == 0.0
