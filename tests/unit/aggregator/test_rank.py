@@ -49,7 +49,7 @@ async def test_many_are_listed_together_in_two_orders() -> None:
     text, _ = await fused(Rank(), *three(), ask=ask, config=config)
 
     assert ("It is Nairobi.", 2) == (text, len(ask.calls))
-    shown = [re.findall(r"(?m)^Expert (\w)", system(call)) for call in ask.calls]
+    shown = [re.findall(r'(?m)^Expert "(\w)"', system(call)) for call in ask.calls]
     assert shown[0] == ["a", "b", "c"] == shown[1][::-1]
 
 
@@ -108,7 +108,7 @@ async def test_empty_answers_and_dead_candidates_are_not_compared() -> None:
     text, _ = await fused(Rank(), *candidates, ask=ask)
 
     assert ("Kisumu", 2) == (text, len(ask.calls))
-    assert "Expert a" not in system(ask.calls[0])
+    assert 'Expert "a"' not in system(ask.calls[0])
 
 
 async def test_a_comparison_keeps_the_conversation_and_leaves_the_clients_form_out() -> None:
