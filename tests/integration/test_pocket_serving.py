@@ -120,16 +120,19 @@ def test_a_council_of_real_experts_votes(gateway: Gateway) -> None:
     assert "geography" == body["routing"]["experts"][0]["expert"]
 
 
-def test_the_fuser_writes_from_the_candidates_and_stops_by_itself(gateway: Gateway) -> None:
+def test_the_fuser_names_the_expert_whose_answer_it_adopts(gateway: Gateway) -> None:
     body = gateway.ask("What is the capital of Kenya?", "council", routing={"fusion": "synthesize"}).json()
+    candidates = {each["expert"]: each for each in body["fusion"]["candidates"]}
+    message = body["choices"][0]["message"]["content"]
 
-    assert ("synthesize", "fuser", "fuser") == (
+    assert ("synthesize", "fuser", "geography") == (
         body["fusion"]["strategy"],
         body["fusion"]["fuser"],
         body["model"],
     )
-    assert 3 == len([candidate for candidate in body["fusion"]["candidates"] if candidate["error"] is None])
-    assert body["choices"][0]["message"]["content"].startswith("Answer:")
+    assert [None] * 3 == [each["error"] for each in candidates.values()]
+    assert "Answer: Nairobi" in message
+    assert message == candidates["geography"]["text"]
     assert "stop" == body["choices"][0]["finish_reason"]
 
 
