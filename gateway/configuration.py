@@ -20,6 +20,7 @@ from aggregator import FusionConfig
 from experts.config import ExpertConfig, Strict
 from experts.errors import ConfigError
 from experts.residency import ResidencyConfig
+from gateway.cache.config import CacheConfig
 from gateway.limits.config import KeyLimitsConfig
 from gateway.upstreams import RegistryConfig
 from router import RoutingConfig
@@ -37,6 +38,7 @@ class GatewayConfig(Strict):
     residency: ResidencyConfig = ResidencyConfig()
     registry: RegistryConfig = RegistryConfig()
     limits: KeyLimitsConfig = KeyLimitsConfig()
+    cache: CacheConfig = CacheConfig()
     _texts: tuple[Mapping[str, Any], ...] = PrivateAttr(default=())
     _path: Path | None = PrivateAttr(default=None)
 

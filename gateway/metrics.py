@@ -68,6 +68,7 @@ class Metrics:
         self.uncounted = self._counter(
             "consilium_limits_unavailable_total", "Requests of limited keys that could not be counted.", "outcome"
         )
+        self.cache = self._counter("consilium_cache_total", "Requests that wanted a kept answer.", "outcome")
         self.arms = self._counter("consilium_arm_requests_total", "Answers by arm of the split.", "arm")
         self.loop_lag = Gauge(
             "consilium_loop_lag_seconds", "Delay of the event loop, last seen.", registry=self.registry

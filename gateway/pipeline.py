@@ -44,13 +44,19 @@ VIRTUAL_MODELS = {
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """An answer under way: who was chosen, how it is fused, what of the request was left out, what it takes."""
+    """An answer under way: who was chosen, how it is fused, what of the request was left out, what it takes.
+
+    `cache` says what became of a wish for an answer given before ("hit", "miss", "bypass"; None: there was none), and
+    `age_seconds` how old a hit is.
+    """
 
     decision: RoutingDecision
     fusion: Choice
     ignored: tuple[str, ...]
     stream: FusedStream
     meter: Meter
+    cache: str | None = None
+    age_seconds: float = 0.0
 
 
 class Pipeline:

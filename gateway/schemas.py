@@ -47,6 +47,7 @@ class RoutingOptions(BaseModel):
     priority: int = Field(default=0, ge=-10, le=10)
     deadline_ms: float | None = Field(default=None, gt=0, le=3_600_000)
     explain: bool = False
+    cache: Literal["on", "off", "refresh"] | None = None
 
     @property
     def background(self) -> bool:
@@ -139,4 +140,6 @@ def _from_headers(headers: Mapping[str, str]) -> dict[str, Any]:
         options["experts"] = {"allow": [name.strip() for name in experts.split(",") if name.strip()]}
     if deadline := headers.get("x-consilium-deadline-ms"):
         options["deadline_ms"] = deadline
+    if cache := headers.get("x-consilium-cache"):
+        options["cache"] = cache
     return options

@@ -23,6 +23,8 @@ from experts.store import Store
 from experts.types import ExpertCall, ExpertName, Message
 from gateway.auth import AdminKey, Keyring
 from gateway.batches import Desk, opened_desk
+from gateway.cache import Replays
+from gateway.cache.opening import opened_replays
 from gateway.catalogue import Catalogue, Consequences, FileReader, Registrar
 from gateway.catalogue.records import file_entries
 from gateway.catalogue.references import roles_of
@@ -72,6 +74,7 @@ class Services:
     keys: KeyBook
     ledger: Ledger
     gate: Gate
+    replays: Replays
     feedback: Feedback
     jobs: Jobs
     desk: Desk
@@ -216,6 +219,9 @@ async def open_services(
             keys=keys,
             ledger=ledger,
             gate=gate,
+            replays=opened_replays(
+                settings, config, catalogue=catalogue, fusers=fusers.best_first, metrics=metrics, stack=stack
+            ),
             feedback=await open_feedback(config.routing, learner, split, pipeline, metrics, stack),
             jobs=(jobs := await stack.enter_async_context(Jobs(store))),
             desk=(

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive
 
-from aggregator.types import FusionReport
 from gateway.api.documentation import CHAT_BODY
 from gateway.auth import Client
+from gateway.cache import BYPASS, HIT
 from gateway.decisions import Remembered
 from gateway.deps import ClientDep, ServicesDep
 from gateway.errors import ClientGone
@@ -60,9 +60,14 @@ async def answered(request: Request, chat: ChatRequest, services: Services, clie
     """Answer a conversation that was let in."""
     told = request.state.told
     answering = await services.pipeline.answer(chat, client.key_id)
+    if services.replays.wanted(chat, client):
+        answering = await services.replays.through(chat, client, answering)
+        request.state.headers = {**visit.headers, **cache_headers(answering)}
+        told["cache"] = answering.cache
     services.metrics.decided(answering.decision)
     entry = services.feedback.decided(request.state.request_id, client.key_id, chat, answering.decision)
-    exchange = Exchange(chat, answering, entry, services, told, wants_text(chat, services), visit)
+    judged = answering.cache != HIT and wants_text(chat, services)  # one answer is judged once
+    exchange = Exchange(chat, answering, entry, services, told, judged, visit)
     told["policy"] = answering.decision.policy
     told["experts"] = [assignment.expert for assignment in answering.decision.assignments]
     explained = explanation(answering.decision, answering.fusion, answering.ignored) if chat.options.explain else None
@@ -132,11 +137,12 @@ def visible_text(chunk: Mapping[str, Any]) -> str:
 def account(exchange: Exchange, text: str) -> None:
     """Count an answer, and add to the request's log line who gave it; `text` is all of it, or empty when it was cut."""
     report, services, told = exchange.answering.stream.report, exchange.services, exchange.told
-    services.metrics.answered(report)
+    if exchange.answering.cache != HIT:
+        services.metrics.answered(report)
     exchange.visit.end(exchange.answering.meter.used)
     told["answered_by"] = report.answered_by
     told["prompt_tokens"], told["completion_tokens"] = report.usage.prompt_tokens, report.usage.completion_tokens
-    cost = cost_usd(report, services)
+    cost = cost_usd(exchange.answering, services)
     services.feedback.answered(exchange.entry, exchange.chat, report, cost, text if exchange.judged else None)
 
 
@@ -148,14 +154,22 @@ def answer_headers(answering: Answering, services: Services) -> dict[str, str]:
         headers["x-consilium-experts"] = header_value(report.answered_by)
     if report.attempts:
         headers["x-consilium-attempts"] = str(report.attempts)
-    if (cost := cost_usd(report, services)) is not None:
+    if (cost := cost_usd(answering, services)) is not None:
         headers["x-consilium-cost-usd"] = f"{cost:.8f}"
     return headers
 
 
-def cost_usd(report: FusionReport, services: Services) -> float | None:
-    """Return what the answer's tokens cost, or None while unknown or when somebody's price is."""
-    total = 0.0
+def cache_headers(answering: Answering) -> dict[str, str]:
+    """Return what became of the wish for a kept answer, as headers."""
+    age = {"age": str(int(answering.age_seconds))} if answering.cache == HIT else {}
+    return {"x-consilium-cache": answering.cache or BYPASS, **age}
+
+
+def cost_usd(answering: Answering, services: Services) -> float | None:
+    """Return what the answer's tokens cost, or None while unknown or when somebody's price is; a kept one is free."""
+    if answering.cache == HIT:
+        return 0.0
+    report, total = answering.stream.report, 0.0
     for expert, usage in report.usage_by_expert.items():
         known = services.registry.snapshot.get(expert)
         price = None if known is None else known.profile.price

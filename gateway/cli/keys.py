@@ -31,6 +31,7 @@ def create(
     budget_period: Annotated[str, typer.Option(help="total, day or month (UTC).")] = "total",
     expires_days: Annotated[float | None, typer.Option(help="Days it holds.")] = None,
     priority: Annotated[int | None, typer.Option(help="Usual and highest routing.priority, -10 to 10.")] = None,
+    cache: Annotated[bool, typer.Option("--cache", help="Answer the same request again from the cache.")] = False,
     url: UrlOption = DEFAULT_URL,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,6 +45,7 @@ def create(
         "budget_usd": budget_usd,
         "budget_period": budget_period,
         "priority": priority,
+        "cache": cache,
         "expires_at": None if expires_days is None else time.time() + expires_days * SECONDS_PER_DAY,
     }
     made = asked(url, "POST", "/admin/keys", body)

@@ -144,5 +144,5 @@ def test_a_fusion_strategy_must_exist_and_auto_cannot_choose_itself(
 def test_the_schema_describes_every_key() -> None:
     schema = GatewayConfig.model_json_schema()
 
-    assert {"experts", "routing", "fusion", "registry", "residency", "limits"} == set(schema["properties"])
+    assert {"experts", "routing", "fusion", "registry", "residency", "limits", "cache"} == set(schema["properties"])
     assert schema["additionalProperties"] is False

@@ -1,0 +1,82 @@
+"""What has to be the same for an answer to be given again. Pure.
+
+The key is a SHA-256 over: who asks (the key's id), the whole conversation, every parameter that reaches an expert, the
+request's options, the decision (whom, how heavy, with what expected quality, by which policy, fused how and by whom)
+and the records of the experts that may have a part in it. A routing that would now choose others, a record that was
+changed, or another configuration of the fusion is another key: what was kept before is never found again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from experts.registry import Snapshot
+from experts.types import ExpertName
+from gateway.schemas import ChatRequest
+from router.types import RoutingDecision
+
+FORMAT = 1
+"""Of what is kept. Another one does not read what this one wrote."""
+NOT_FOR_EXPERTS = frozenset({"stream_options"})
+NOT_ABOUT_THE_ANSWER = {"cache", "explain", "priority", "deadline_ms"}
+
+
+def key_of(
+    tenant: str,
+    request: ChatRequest,
+    decision: RoutingDecision,
+    *,
+    strategy: str,
+    fusers: Iterable[ExpertName],
+    records: Mapping[ExpertName, str],
+    settings: str,
+) -> str:
+    """Return the key.
+
+    Args:
+        tenant: the id of the caller's key; nobody is ever given another's answer.
+        strategy: how the answers are fused.
+        fusers: who would write.
+        records: fingerprints of the experts that may have a part.
+        settings: fingerprint of what the configuration says about fusing.
+    """
+    qualities = {candidate.expert: candidate.quality for candidate in decision.candidates}
+    chosen = [
+        [each.expert, _rounded(each.weight), each.thinking, _rounded(qualities.get(each.expert))]
+        for each in decision.assignments
+    ]
+    asked = {
+        "format": FORMAT,
+        "tenant": tenant,
+        "model": request.model,
+        "messages": request.messages,
+        "parameters": {key: value for key, value in request.parameters.items() if key not in NOT_FOR_EXPERTS},
+        "options": request.options.model_dump(exclude=NOT_ABOUT_THE_ANSWER),
+        "chosen": chosen,
+        "decision": [decision.policy, decision.thinking, decision.stages, strategy, list(fusers)],
+        "records": records,
+        "settings": settings,
+    }
+    return fingerprint(asked)
+
+
+def concerned(decision: RoutingDecision, world: Snapshot, strategy: str) -> list[ExpertName]:
+    """Return the experts that may have a part: those chosen and whose weights they run on; in a fusion anybody."""
+    if strategy != "single":
+        return list(world)
+    chosen = [each.expert for each in decision.assignments if each.expert in world]
+    bases = [adapter.base for name in chosen if (adapter := world[name].config.adapter) is not None]
+    return [*chosen, *bases]
+
+
+def fingerprint(value: Any) -> str:
+    """Return the hash of plain data; the order of an object's keys says nothing."""
+    return sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 4)

@@ -1,0 +1,152 @@
+"""Give an answer that was given before, where that is wanted and it is the answer to the very same thing.
+
+It steps in once a request is decided and before anybody was asked: who would answer is looked at anew for every
+request, so that what a key may use, and what was learnt meanwhile, hold for kept answers too.
+
+    hit      the stream is replaced by the kept one; no expert is asked
+    miss     the stream goes on, and what it says is kept if it comes to its end
+    bypass   wanted, and not possible for this request (see `wish`)
+
+Identical requests at the same moment are each answered by an expert: none waits for another's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+
+import orjson
+
+from aggregator import FusionConfig
+from aggregator.types import FusedStream
+from experts.registry import Registry, Snapshot
+from experts.types import AnswerChunk, CallFacts, ExpertName, whole_answer
+from gateway.auth import Client
+from gateway.background import Background
+from gateway.cache.base import AnswerCache
+from gateway.cache.config import CacheConfig
+from gateway.cache.entry import content_of, stream_of, worth_keeping
+from gateway.cache.key import concerned, fingerprint, key_of
+from gateway.cache.wish import wish_of
+from gateway.pipeline import Answering
+from gateway.schemas import ChatRequest
+from gateway.translate import output_limit
+from router.types import RoutingDecision
+
+HIT, MISS, BYPASS = "hit", "miss", "bypass"
+KEEPING_AT_ONCE = 64
+Records = Mapping[ExpertName, str]
+
+
+class Replays:
+    """Joins requests and a cache. `cache` is closed with it; the rest is borrowed.
+
+    Args:
+        registry: who there is.
+        fusers: who would write what a decision is about, best first.
+        versions: the stored versions of experts' records.
+        fusion: what the configuration says about fusing.
+        counted: told the outcome of each request that wanted a kept answer.
+    """
+
+    def __init__(
+        self,
+        cache: AnswerCache,
+        config: CacheConfig,
+        *,
+        registry: Registry,
+        fusers: Callable[[RoutingDecision], tuple[ExpertName, ...]],
+        versions: Callable[[], Mapping[ExpertName, int]],
+        fusion: FusionConfig,
+        counted: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._cache, self._config = cache, config
+        self._registry, self._fusers, self._versions = registry, fusers, versions
+        self._settings = fingerprint(fusion.model_dump(mode="json"))
+        self._counted = counted
+        self._known: tuple[Snapshot, Records] = ({}, {})
+        self._keeping = Background("cache-keep", KEEPING_AT_ONCE)
+
+    def wanted(self, request: ChatRequest, client: Client) -> bool:
+        """Say whether `through` has anything to do; costs nothing for all those that did not ask."""
+        if request.options.cache is None and (client.record is None or not client.record.cache):
+            return False
+        return self._config.enabled and wish_of(request, client) is not None
+
+    async def through(self, request: ChatRequest, client: Client, answering: Answering) -> Answering:
+        """Return the answer that was kept, or the one given, which is kept when it has been read to its end."""
+        wish = wish_of(request, client)
+        if wish == "bypass":
+            return self._told(answering, BYPASS)
+        world = self._registry.snapshot
+        key = self._key(client.key_id, request, answering, world)
+        kept = None if wish == "refresh" else await self._cache.get(key)
+        if kept is None:
+            stream = FusedStream(self._listened(request, answering, key, world), answering.stream.report)
+            return self._told(replace(answering, stream=stream), MISS)
+        await answering.stream.aclose()
+        hit = replace(answering, stream=stream_of(kept.content), age_seconds=kept.age_seconds)
+        return self._told(hit, HIT)
+
+    async def aclose(self) -> None:
+        """Close the cache."""
+        await self._keeping.aclose()
+        await self._cache.aclose()
+
+    def _told(self, answering: Answering, outcome: str) -> Answering:
+        self._counted(outcome)
+        return replace(answering, cache=outcome)
+
+    def _key(self, tenant: str, request: ChatRequest, answering: Answering, world: Snapshot) -> str:
+        decision, strategy = answering.decision, answering.fusion.strategy
+        records = self._records(world)
+        return key_of(
+            tenant,
+            request,
+            decision,
+            strategy=strategy,
+            fusers=() if strategy == "single" else self._fusers(decision),
+            records={name: records[name] for name in concerned(decision, world, strategy) if name in records},
+            settings=self._settings,
+        )
+
+    def _records(self, world: Snapshot) -> Records:
+        """Return each record's fingerprint, worked out once for each change of the experts."""
+        if self._known[0] is not world:
+            versions = self._versions()
+            told = {
+                name: fingerprint([each.config.model_dump(mode="json"), versions.get(name)])
+                for name, each in world.items()
+            }
+            self._known = (world, told)
+        return self._known[1]
+
+    async def _listened(
+        self, request: ChatRequest, answering: Answering, key: str, world: Snapshot
+    ) -> AsyncGenerator[AnswerChunk, None]:
+        """Pass an answer on and keep it at its end; not where it was cut, was too long, or its experts changed."""
+        heard: list[AnswerChunk] = []
+        size, most = 0, self._config.max_entry_bytes
+        async with aclosing(answering.stream):
+            async for chunk in answering.stream:
+                size += len(chunk.text)
+                if size <= most:
+                    heard.append(chunk)
+                yield chunk
+        if size <= most and self._registry.snapshot is world:
+            self._keep(request, answering, key, heard)
+
+    def _keep(self, request: ChatRequest, answering: Answering, key: str, heard: list[AnswerChunk]) -> None:
+        report = answering.stream.report
+        answer = whole_answer(heard, CallFacts(expert=report.answered_by or report.strategy))
+        asked = [each.expert for each in answering.decision.assignments]
+        bounded = output_limit(request.parameters) is not None
+        if not worth_keeping(answer, report, asked, bounded=bounded):
+            return
+        try:
+            content = content_of(answer, report)
+        except orjson.JSONEncodeError:  # nested deeper than can be written
+            return
+        if len(content) <= self._config.max_entry_bytes:
+            self._keeping.start(self._cache.put(key, content))
