@@ -14,7 +14,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import TooLarge
+from gateway.errors import ClientGone, TooLarge
 from gateway.logs import facts
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> byt
 
     Raises:
         TooLarge: it is announced or turns out larger.
+        ClientGone: the connection ended before the body did, or was too slow for it.
     """
     announced = headers.get("content-length", "0")
     body = bytearray()
@@ -80,6 +81,8 @@ async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> byt
     refused = not more
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("The client closed the connection before its request was whole.")
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > limit_bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -14,6 +15,8 @@ from gateway.errors import InvalidRequest
 
 OURS = frozenset({"model", "messages", "stream", "routing"})
 LONGEST_SESSION = 256
+DEEPEST = 128
+"""Levels of nesting that a body may have."""
 Names = Annotated[list[str], Field(max_length=256)]
 
 
@@ -78,7 +81,8 @@ def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:
     Raises:
         InvalidRequest: not JSON, no messages, or a `routing` option that does not exist.
     """
-    body = _json_object(content)
+    body = json_object(content, "a JSON object with model and messages")
+    _check_stream_options(body)
     return ChatRequest(
         model=_typed(body, "model", str, "auto"),
         messages=_messages(body),
@@ -89,14 +93,42 @@ def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:
     )
 
 
-def _json_object(content: bytes) -> dict[str, Any]:
+def json_object(content: bytes, wanted: str) -> dict[str, Any]:
+    """Return a body that is read by hand; `wanted` says what it must be, for the complaint.
+
+    Raises:
+        InvalidRequest: it is no JSON, no object, or nested deeper than can be passed on.
+    """
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from error
     if not isinstance(body, dict):
-        raise InvalidRequest("The body must be a JSON object with model and messages.")
+        raise InvalidRequest(f"The body must be {wanted}.")
+    if content.count(b"[") + content.count(b"{") > DEEPEST:
+        check_depth(body)
     return body
+
+
+def check_depth(body: Mapping[str, Any] | list[Any]) -> None:
+    """Refuse JSON that is nested too deep: orjson reads 1,024 levels and writes 254.
+
+    Raises:
+        InvalidRequest: it is.
+    """
+    level: list[Any] = [body]
+    for _ in range(DEEPEST):
+        inner = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in level)
+        level = [each for each in inner if isinstance(each, dict | list)]
+        if not level:
+            return
+    raise InvalidRequest(f"The body is nested more than {DEEPEST} levels deep.")
+
+
+def _check_stream_options(body: Mapping[str, Any]) -> None:
+    """Raises: InvalidRequest, where the one parameter that we read ourselves is no object."""
+    if not isinstance(body.get("stream_options"), dict | None):
+        raise InvalidRequest("'stream_options' must be an object.", param="stream_options")
 
 
 def _typed(body: Mapping[str, Any], field: str, kind: type, default: Any) -> Any:

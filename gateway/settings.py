@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     ray_address: str = Field(default="auto", description="The Ray cluster: auto, host:port, or ray://host:port.")
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="Largest request body read.")
     max_file_bytes: int = Field(default=512 * 1024 * 1024, ge=1024, description="Largest file that can be uploaded.")
+    slow_client_seconds: float = Field(
+        default=20,
+        gt=0,
+        description="Time a client gets to send its headers, its body, or to take an answer; "
+        "every 1,000 bytes that move earn a second more.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     drain_seconds: float = Field(default=30, ge=0, description="Time running requests get at shutdown.")
     keep_alive_seconds: float = Field(default=10, gt=0, description="Pause between keep-alive comments in a stream.")

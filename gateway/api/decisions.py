@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query
 
 from aggregator.strategies.auto import Choice
 from gateway.decisions import SHOWN, Outcome, Remembered, opinion_facts
 from gateway.deps import AdminDep, ServicesDep
-from gateway.errors import InvalidRequest
 from gateway.translate import explanation
 
 api = APIRouter()
 USUAL_LIMIT = 50
-LIMIT: dict[str, Any] = {
-    "parameters": [
-        {"name": "limit", "in": "query", "schema": {"type": "integer", "default": USUAL_LIMIT, "minimum": 1}}
-    ]
-}
 
 
-@api.get("/admin/decisions", openapi_extra=LIMIT)
-async def decisions(request: Request, services: ServicesDep, admin: AdminDep) -> dict[str, Any]:
+@api.get("/admin/decisions")
+async def decisions(
+    services: ServicesDep, admin: AdminDep, limit: Annotated[int, Query(ge=1, le=SHOWN)] = USUAL_LIMIT
+) -> dict[str, Any]:
     """List the last decisions with their reasons, newest first."""
-    limit = request.query_params.get("limit", str(USUAL_LIMIT))
-    if not limit.isdecimal() or not 1 <= int(limit) <= SHOWN:
-        raise InvalidRequest(f"'limit' must be a whole number from 1 to {SHOWN}.", param="limit")
     texts = services.config.routing.learning.keep_prompts
-    shown = [shown_decision(entry, texts=texts) for entry in services.feedback.decisions.latest(int(limit))]
+    shown = [shown_decision(entry, texts=texts) for entry in services.feedback.decisions.latest(limit)]
     return {"object": "list", "data": shown}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -17,11 +16,12 @@ from gateway.deps import AdminDep, ServicesDep
 from gateway.errors import ExpertInTheWay, ExpertNotOurs, InvalidRequest, UnknownExpert
 from gateway.middleware import read_body
 from gateway.responses import JsonResponse
+from gateway.schemas import json_object
 from gateway.services import Services
 
 api = APIRouter()
 USUAL_DRAIN_SECONDS, LONGEST_DRAIN_SECONDS = 30.0, 3600.0
-VERSION = re.compile(r'(?:W/)?"?(\d+)"?')
+VERSION = re.compile(r'(?:W/)?"?(\d{1,18})"?')
 NO_SUCH_VERSION = -1
 YES, NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no", ""})
 RECORD: dict[str, Any] = {
@@ -170,12 +170,7 @@ async def read_record(request: Request, services: Services) -> dict[str, Any]:
         InvalidRequest: it is no JSON object.
     """
     content = await read_body(request.receive, request.headers, services.settings.max_body_bytes)
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.") from error
-    if not isinstance(body, dict):
-        raise InvalidRequest("The body must be a JSON object: an expert's record, or fields of it.")
+    body = json_object(content, "a JSON object: an expert's record, or fields of it")
     return {key: value for key, value in body.items() if key not in LIVE}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -36,7 +36,7 @@ async def usage(
 ) -> Response:
     """Show what was used from `since` to `until` (days, UTC, both included), added up by any of day, key, expert."""
     last = until or datetime.now(UTC).date()
-    first = since or last - timedelta(days=USUAL_DAYS - 1)
+    first = since or date.fromordinal(max(1, last.toordinal() - USUAL_DAYS + 1))
     dimensions = dimensions_of(by)
     if not 0 <= (last - first).days < MOST_DAYS:
         raise InvalidRequest(f"'since' to 'until' must be 1 to {MOST_DAYS} days.", param="since")

@@ -23,7 +23,7 @@ from experts.types import BATCH_PRIORITY, AnswerChunk, CallFacts, ExpertAnswer, 
 from gateway.limits import Gate, Visit
 from gateway.metrics import Metrics
 from gateway.pipeline import CASCADE, VOTE, Answering, Pipeline
-from gateway.schemas import ANY_EXPERT, ChatRequest, parse_chat
+from gateway.schemas import ANY_EXPERT, ChatRequest, check_depth, parse_chat
 from gateway.translate import Envelope, explanation, whole_body
 from router.types import Assignment, RoutingDecision
 
@@ -178,6 +178,7 @@ class Answerer:
         Raises:
             InvalidRequest: it is none.
         """
+        check_depth(body)
         request = parse_chat(orjson.dumps({"model": self._model, **body}), {})
         ours = {"priority": BATCH_PRIORITY, "deadline_ms": PATIENCE_MS}
         options = request.options.model_copy(update=ours)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from gateway.errors import InvalidRequest, TooLarge
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 LONGEST_FIELD = 1024
 """Bytes of a field that is not the file."""
@@ -40,18 +43,22 @@ class Upload:
         self._name, self._header, self._value = "", b"", bytearray()
         self._arrived: list[bytes] = []
         self._size, self._whole = 0, False
-        self._parser = MultipartParser(
-            options[b"boundary"],
-            {
-                "on_part_begin": self._part,
-                "on_header_field": self._header_name,
-                "on_header_value": self._header_value,
-                "on_header_end": self._header_ended,
-                "on_part_data": self._data,
-                "on_part_end": self._part_ended,
-                "on_end": self._ended,
-            },
-        )
+        self._parser = self._parser_of(options[b"boundary"])
+
+    def _parser_of(self, boundary: bytes) -> MultipartParser:
+        told: MultipartCallbacks = {
+            "on_part_begin": self._part,
+            "on_header_field": self._header_name,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_ended,
+            "on_part_data": self._data,
+            "on_part_end": self._part_ended,
+            "on_end": self._ended,
+        }
+        try:
+            return MultipartParser(boundary, told)
+        except FormParserError as error:
+            raise InvalidRequest(f"The upload is not a multipart form: {error}.") from error
 
     async def read(self, chunks: AsyncIterator[bytes]) -> None:
         """Read it to the end.

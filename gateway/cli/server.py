@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from experts.errors import LaunchError
+from gateway.connections import patient
 from gateway.settings import Settings
 
 BACKLOG = 2048
@@ -58,6 +59,8 @@ class Server:
                 app,
                 log_config=None,
                 access_log=False,
+                http=patient(settings.slow_client_seconds),
+                ws="none",
                 lifespan="off",
                 backlog=BACKLOG,
                 timeout_graceful_shutdown=round(settings.drain_seconds),

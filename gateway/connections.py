@@ -1,0 +1,147 @@
+"""Clients that are slow on purpose: every connection has a time for its headers, its body, and for taking an answer.
+
+uvicorn closes a connection that idles between two requests and waits forever within one, so a few thousand sockets
+that send a byte a minute would use up a process's descriptors, and a reader that never reads would keep its expert's
+place. As Apache's mod_reqtimeout has it: a time, and beyond it a second for every so many bytes that moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.errors import InvalidRequest, TooSlow, error_body, wire
+
+BYTES_PER_SECOND = 1000
+"""What earns a second more."""
+LINGER_SECONDS = 2.0
+"""How long the rest of a body may still come when its answer, a refusal, has been sent."""
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """HTTP/1.1 of uvicorn's, with an end to patience; one timer a connection, looked at when it may be due."""
+
+    patience_seconds = 20.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for headers."""
+        super().connection_made(transport)
+        self._began: float | None = self.loop.time()
+        self._arrived = self._stuck = 0
+        self._stuck_since: float | None = None
+        self._lingers_until: float | None = None
+        self._closing_seen = False
+        self._timer = self.loop.call_later(self.patience_seconds, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what arrives; the first byte after an answer begins a request, an empty line too."""
+        if self._began is None:
+            self._begin()
+        self._arrived += len(data)
+        super().data_received(data)
+
+    def _begin(self) -> None:
+        self._began, self._arrived = self.loop.time(), 0
+
+    def on_message_begin(self) -> None:
+        """Begin to wait, where a request follows another at once."""
+        if self._began is None:
+            self._begin()
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """Wait for nothing from the client until its next request."""
+        self._began = self._lingers_until = None
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Give the rest of a body that nobody reads a moment: closing at once would lose the answer on its way."""
+        if self._began is not None and self.cycle.response_complete and self.cycle.more_body:
+            self._lingers_until = self.loop.time() + LINGER_SECONDS
+            self._again_at(self._lingers_until)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to read."""
+        self._stuck_since, self._stuck = self.loop.time(), self.transport.get_write_buffer_size()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It did."""
+        self._stuck_since = None
+        super().resume_writing()
+
+    def due(self) -> float | None:
+        """Return when patience ends, on the loop's clock; None while nothing is awaited from the client."""
+        if self._stuck_since is not None:
+            taken = self._stuck - self.transport.get_write_buffer_size()
+            return self._stuck_since + self.patience_seconds + max(0, taken) / BYTES_PER_SECOND
+        if self._lingers_until is not None:
+            return self._lingers_until
+        if self._began is None:
+            return None
+        if self.flow.read_paused or self._answering():  # it is us who take our time
+            self._begin()
+        return self._began + self.patience_seconds + self._arrived / BYTES_PER_SECOND
+
+    def _answering(self) -> bool:
+        """Say whether a request that came whole is being answered; what arrives meanwhile is of a later one."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
+    def _again_at(self, when: float) -> None:
+        self._timer.cancel()
+        self._timer = self.loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        due = self.due()
+        if self.transport.is_closing() and (self._closing_seen or self._stuck_since is not None):
+            self.transport.abort()  # it does not take the last bytes either
+            return
+        self._closing_seen = self.transport.is_closing()
+        if due is None or self._closing_seen:
+            self._again_at(now + self.patience_seconds)
+        elif now < due:
+            self._again_at(due)
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """End the connection: with a word, where one can still be said."""
+        if self._stuck_since is not None:
+            self.transport.abort()
+            return
+        told = TooSlow("The request did not arrive in time; send it faster, or whole.")
+        waiting = self.cycle is None or self.cycle.response_complete or not self.cycle.response_started
+        if waiting and self._lingers_until is None:
+            self.transport.write(refusal(told))
+        self.transport.close()
+        self._again_at(self.loop.time() + self.patience_seconds)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in the shape of every other error; nothing of it is repeated."""
+        self.transport.write(refusal(InvalidRequest(msg)))
+        self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: a client that offers another protocol is answered in this one."""
+
+
+def refusal(error: InvalidRequest | TooSlow) -> bytes:
+    """Return a whole answer that closes the connection."""
+    body, status = orjson.dumps(error_body(error)), wire(error).status
+    reason = {400: b"Bad Request", 408: b"Request Timeout"}[status]
+    head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    return head % (status, reason, len(body)) + body
+
+
+def patient(seconds: float) -> type[PatientProtocol]:
+    """Return the protocol with this much patience."""
+    return type("PatientProtocol", (PatientProtocol,), {"patience_seconds": seconds})
