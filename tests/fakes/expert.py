@@ -1,6 +1,6 @@
 """An OpenAI-speaking server with knobs, over real sockets: it streams, stalls, refuses and hangs up like the real one.
 
-Run by hand: python -m tests.fakes.expert 9001 math
+Run by hand: python -m tests.fakes.expert 9001 math (or math,law: names it serves)
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway.cli.server import Uvicorn, listening_socket
+from tests.fakes.endpoints import FakeEndpoints
 
 Reply = Callable[[dict[str, Any]], str]
 
@@ -117,6 +118,7 @@ class FakeExpert:
         retry_after: the header sent with a refusal.
         chunks: raw chunk bodies to send instead of a reply.
         vllm: what only vLLM has, when it is one started for that.
+        endpoints: those beside chat.
     """
 
     models: Sequence[str] = ("fake",)
@@ -129,6 +131,7 @@ class FakeExpert:
     chunks: list[dict[str, Any]] | None = None
     garbage: bool = False
     vllm: FakeVllm | None = None
+    endpoints: FakeEndpoints = field(default_factory=FakeEndpoints)
     requests: list[dict[str, Any]] = field(default_factory=list)
     request_headers: list[dict[str, str]] = field(default_factory=list)
     running: int = 0
@@ -143,6 +146,7 @@ class FakeExpert:
                 Route("/v1/models", self._models),
                 Route("/health", self._health),
                 *(self.vllm.routes() if self.vllm else ()),
+                *self.endpoints.routes(self),
             ]
         )
 
@@ -231,4 +235,4 @@ async def serving(*experts: FakeExpert) -> AsyncIterator[None]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(FakeExpert(models=(sys.argv[2],)).app(), host="127.0.0.1", port=int(sys.argv[1]))
+    uvicorn.run(FakeExpert(models=tuple(sys.argv[2].split(","))).app(), host="127.0.0.1", port=int(sys.argv[1]))
