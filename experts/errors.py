@@ -11,6 +11,7 @@
         ExpertRejected               400, 404, 413, 422: the request is at fault; carries the server's words
         CallRefused                  never sent: the request may not ask this expert, or has asked enough
       LaunchError(expert)            a server of ours could not be started: what failed and how to mend it
+        EndpointMissing              its server does not speak the endpoint that was asked for
 
 `retryable` is a class attribute: the dispatcher asks, and never branches on class.
 """
@@ -97,3 +98,15 @@ class LaunchError(ServiceError):
     def __init__(self, server: str, message: str) -> None:
         super().__init__(message)
         self.server = server
+class EndpointMissing(ExpertError):
+    """Its server does not speak `endpoint`; another expert's may."""
+
+    def __init__(self, expert: str, endpoint: str) -> None:
+        super().__init__(
+            expert,
+            f"The server of expert '{expert}' does not speak /v1/{endpoint}. Ask another expert, or leave '{endpoint}' "
+            f"out of the expert's endpoints.",
+        )
+        self.endpoint = endpoint
+
+

@@ -1,4 +1,4 @@
-"""Split a server-sent-event byte stream into the data of its events.
+"""Split a server-sent-event byte stream into its frames, or into the data of its events.
 
 Apart because relays have broken here: lines may be megabytes long and frames may be cut anywhere, so
 bytes are collected until a blank line and never read line by line (WHATWG HTML, section 9.2.6).
@@ -23,21 +23,31 @@ async def events(chunks: AsyncIterator[bytes], *, max_bytes: int = MAX_EVENT_BYT
     Raises:
         EventTooLarge: an event is larger than `max_bytes`.
     """
+    async for frame in frames(chunks, max_bytes=max_bytes):
+        if (data := event_data(frame)) is not None:
+            yield data
+
+
+async def frames(chunks: AsyncIterator[bytes], *, max_bytes: int = MAX_EVENT_BYTES) -> AsyncIterator[bytes]:
+    """Yield each frame as it came, the blank line that ends it included; what is left at the end is one too.
+
+    Raises:
+        EventTooLarge: a frame is larger than `max_bytes`.
+    """
     pending = bytearray()
     scanned = 0
     async for chunk in chunks:
         pending += chunk
         while match := BLANK_LINE.search(pending, max(0, scanned - 3)):
-            data = event_data(bytes(pending[: match.start()]))
+            frame = bytes(pending[: match.end()])
             del pending[: match.end()]
             scanned = 0
-            if data is not None:
-                yield data
+            yield frame
         scanned = len(pending)
         if scanned > max_bytes:
             raise EventTooLarge(f"one server-sent event is larger than {max_bytes} bytes")
-    if (data := event_data(bytes(pending))) is not None:
-        yield data
+    if pending:
+        yield bytes(pending)
 
 
 def event_data(frame: bytes) -> bytes | None:

@@ -4,6 +4,7 @@ Every answer type has a live twin. A stream is lazy: nothing is sent until its f
 awaited, and `await stream.read()` turns it into the whole answer. There is no second code path.
 
     ExpertCall   what to ask one expert            Dispatch      the calls one request becomes
+    Relay        a request to another endpoint than chat, passed on as it came    RelayChunk  a piece of its answer
     ExpertStream an answer being written           ExpertAnswer  the same answer, whole
     AnswerChunk  one piece of it                   Usage         what it cost in tokens
 """
@@ -13,7 +14,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+import orjson
 
 from experts.assembly import assemble
 
@@ -21,6 +24,8 @@ ExpertName: TypeAlias = str
 Domain: TypeAlias = str
 Message: TypeAlias = Mapping[str, Any]
 """One chat message exactly as the client wrote it (OpenAI's wire shape); unknown fields survive."""
+Endpoint: TypeAlias = Literal["chat", "completions", "embeddings", "responses", "messages"]
+"""What a server may be asked: "chat" is /v1/chat/completions, every other one the path /v1/ and its name."""
 BATCH_PRIORITY = -100
 """The priority of work nobody waits for; at or below it a call is background work (see `experts.admission`)."""
 
@@ -41,6 +46,28 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Relay:
+    """A request that goes to the server as the client wrote it, but for the model's name between its two halves.
+
+    Args:
+        endpoint: where it goes.
+        before, after: the body around the model's name.
+        headers: those of the client's that belong to the endpoint's protocol.
+        stream: whether the answer is to come as events.
+    """
+
+    endpoint: Endpoint
+    before: bytes
+    after: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    stream: bool = False
+
+    def body(self, model: str) -> bytes:
+        """Return the body with a model's name in its place."""
+        return self.before + orjson.dumps(model) + self.after
+
+
+@dataclass(frozen=True, slots=True)
 class ExpertCall:
     """One question to one expert.
 
@@ -50,19 +77,34 @@ class ExpertCall:
         parameters: everything else of the request body, passed to the server untouched.
         deadline_seconds: total time allowed from the first attempt to the last chunk; None means the
             expert's own limit. All attempts and fallbacks share it.
+        first_token_seconds: the same until the first token; None means no more than the expert's own limit.
+        idle_seconds: the longest pause between tokens that the request allows; None means the expert's own limit.
         priority: higher is served first where calls wait for a place.
+        client: whose it is; those who wait at the same priority take turns by it.
+        session: the client's name for the conversation; empty where it gave none.
+        relay: what is sent instead, to another endpoint; `messages` then only say what it is about.
     """
 
     expert: ExpertName
     messages: tuple[Message, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     deadline_seconds: float | None = None
+    first_token_seconds: float | None = None
+    idle_seconds: float | None = None
     priority: int = 0
+    client: str = ""
+    session: str = ""
+    relay: Relay | None = None
 
     @property
     def background(self) -> bool:
         """Whether this is work nobody waits for."""
         return self.priority <= BATCH_PRIORITY
+
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether nothing of the answer comes before all of it, so that waiting for a first token says nothing."""
+        return self.relay is not None and not self.relay.stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +130,44 @@ class AnswerChunk:
     finish_reason: str | None = None
     usage: Usage | None = None
 
+    @property
+    def speaks(self) -> bool:
+        """Whether a client can see anything in it beyond whose turn it is."""
+        if self.finish_reason or self.usage:
+            return True
+        deltas = (choice.get("delta") or {} for choice in self.raw["choices"])
+        return any(value for delta in deltas for key, value in delta.items() if key != "role")
+
+
+@dataclass(frozen=True, slots=True)
+class RelayChunk(AnswerChunk):
+    """One piece of a relayed answer: an event, or the whole body, as the server wrote it; `raw` says nothing.
+
+    `hollow` is an event that announces an answer without beginning it.
+    """
+
+    data: bytes = b""
+    content_type: str = "text/event-stream"
+    hollow: bool = False
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the answer has begun with it."""
+        return not self.hollow
+
 
 @dataclass(slots=True)
 class CallFacts:
     """What happened while a call ran; filled in by the dispatcher as it happens.
 
     `expert` is who really answers: it differs from the call's when a fallback stepped in.
+    `hedges` are attempts that were made beside a slow one.
     Times are seconds since the first attempt began; `waited_seconds` is when the last one got a place.
     """
 
     expert: ExpertName
     attempts: int = 0
+    hedges: int = 0
     replica: str | None = None
     failures: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)

@@ -20,6 +20,15 @@ class Backend(Protocol):
         """
         ...
 
+    def relay(self, expert: Expert, replica: Replica, call: ExpertCall) -> AsyncGenerator[AnswerChunk, None]:
+        """Pass `call.relay` on to one replica and yield its answer as `RelayChunk`s, byte for byte.
+
+        Raises:
+            EndpointMissing: the server does not speak the endpoint.
+            ExpertError: as in `stream`.
+        """
+        ...
+
     async def probe(self, expert: Expert, replica: Replica) -> None:
         """Return when the replica is ready to serve the expert's model, raise ExpertError when not."""
         ...

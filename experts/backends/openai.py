@@ -7,14 +7,16 @@ are translated here, in one table, and nowhere else.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import httpx
 import orjson
 
 from experts import sse
+from experts.backends.relaying import EVENTS, is_missing, relayed_events, relayed_whole
 from experts.errors import (
+    EndpointMissing,
     ExpertError,
     ExpertOverloaded,
     ExpertProtocolError,
@@ -23,7 +25,7 @@ from experts.errors import (
     ExpertUnavailable,
 )
 from experts.registry import Expert, Replica
-from experts.types import AnswerChunk, ExpertCall, Usage
+from experts.types import AnswerChunk, ExpertCall, Relay, Usage
 
 PROBE_TIMEOUT_SECONDS = 3.0
 MOST_PARTS = 1024
@@ -81,6 +83,26 @@ class OpenAIBackend:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         return body
 
+    async def relay(self, expert: Expert, replica: Replica, call: ExpertCall) -> AsyncGenerator[AnswerChunk, None]:
+        """Yield the answer of another endpoint as it comes; see `Backend.relay`."""
+        assert call.relay is not None
+        relay, name = call.relay, expert.name
+        content, with_headers = relay.body(expert.config.served_model), relay_headers(replica, relay)
+        async with (
+            translated(name),
+            self._client.stream(
+                "POST", f"{replica.base_url}/{relay.endpoint}", content=content, headers=with_headers
+            ) as response,
+        ):
+            await raise_for_relay(name, relay, response)
+            if relay.stream:
+                async with aclosing(relayed_events(name, relay.endpoint, response.aiter_bytes())) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            else:
+                kind = response.headers.get("content-type", "application/json")
+                yield relayed_whole(name, relay.endpoint, await response.aread(), kind)
+
     async def probe(self, expert: Expert, replica: Replica) -> None:
         """Return when the server lists the expert's model."""
         listed = await self._listed_models(expert, replica)
@@ -119,6 +141,11 @@ def headers(replica: Replica) -> dict[str, str]:
     return {"content-type": "application/json", "accept": "text/event-stream", **bearer}
 
 
+def relay_headers(replica: Replica, relay: Relay) -> dict[str, str]:
+    """Return the upstream headers of a relayed request: those of its protocol come in, under our own."""
+    return {**relay.headers, **headers(replica), "accept": EVENTS if relay.stream else "application/json"}
+
+
 @asynccontextmanager
 async def translated(expert: str) -> AsyncIterator[None]:
     """Turn httpx's errors into ours, the most specific row first."""
@@ -145,6 +172,17 @@ async def raise_for_status(expert: str, response: httpx.Response) -> None:
     if response.status_code >= 500 or response.status_code == 408:
         raise ExpertUnavailable(expert, message)
     raise ExpertRejected(expert, message, status=response.status_code, body=error)
+
+
+async def raise_for_relay(expert: str, relay: Relay, response: httpx.Response) -> None:
+    """Raise what an answer on another endpoint than chat means, if it is none that can be passed on."""
+    status = response.status_code
+    if status >= 400 and is_missing(status, await response.aread()):
+        raise EndpointMissing(expert, relay.endpoint)
+    await raise_for_status(expert, response)
+    events = response.headers.get("content-type", "").startswith(EVENTS)
+    if status >= 300 or events != relay.stream:
+        raise ExpertProtocolError(expert, f"Expert '{expert}' answered {status} with something else than was asked.")
 
 
 def error_object(response: httpx.Response) -> dict[str, Any]:

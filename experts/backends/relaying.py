@@ -1,0 +1,90 @@
+"""A server's answer on an endpoint beside chat, as it came: event by event, or whole. Nothing is sent from here.
+
+Apart from the backends because it knows no transport: it is given the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any
+
+import orjson
+
+from experts import sse
+from experts.endpoints import READERS, Said
+from experts.errors import ExpertProtocolError, ExpertUnavailable
+from experts.types import Endpoint, RelayChunk
+
+EVENTS = "text/event-stream"
+DONE = b"[DONE]"
+NO_CHOICES: Mapping[str, Any] = {"choices": ()}
+MISSING = frozenset({"not found", "file not found", "method not allowed"})
+"""What servers say of a path that they do not have; of a model or an answer that they do not have they say more."""
+
+
+async def relayed_events(
+    expert: str, endpoint: Endpoint, content: AsyncIterator[bytes]
+) -> AsyncGenerator[RelayChunk, None]:
+    """Yield the events of a streamed answer, comments included.
+
+    Raises:
+        ExpertProtocolError: an event is not JSON.
+        ExpertUnavailable: the server reports an error, or breaks off before the end.
+    """
+    reader, ended = READERS[endpoint](), False
+    async for frame in sse.frames(content):
+        data = sse.event_data(frame)
+        if data is None:
+            yield RelayChunk(NO_CHOICES, data=frame, hollow=True)
+            continue
+        said = Said(last=True) if data == DONE else reader.event(_event(expert, data))
+        ended = ended or said.last
+        yield RelayChunk(NO_CHOICES, text=said.text, usage=said.usage, data=frame, hollow=said.hollow)
+    if not ended:
+        raise ExpertUnavailable(expert, f"Expert '{expert}' broke off its answer before the end.")
+
+
+def relayed_whole(expert: str, endpoint: Endpoint, content: bytes, content_type: str) -> RelayChunk:
+    """Return an answer that came in one piece.
+
+    Raises:
+        ExpertProtocolError: it calls itself JSON and is no JSON object.
+    """
+    if not content_type.startswith("application/json"):
+        return RelayChunk(NO_CHOICES, data=content, content_type=content_type)
+    said = READERS[endpoint]().whole(_object(expert, content))
+    return RelayChunk(NO_CHOICES, text=said.text, usage=said.usage, data=content, content_type=content_type)
+
+
+def is_missing(status: int, content: bytes) -> bool:
+    """Tell an endpoint that a server does not have from something that it was asked for there and does not have."""
+    if status in (405, 501):
+        return True
+    if status != 404:
+        return False
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return True
+    error = body.get("error", body) if isinstance(body, dict) else body
+    told = (error.get("message") or error.get("detail")) if isinstance(error, dict) else error
+    return str(told).strip(" .").lower() in MISSING
+
+
+def _event(expert: str, data: bytes) -> dict[str, Any]:
+    body = _object(expert, data)
+    error = body.get("error")
+    if error or body.get("type") == "error":
+        told = error.get("message", error) if isinstance(error, dict) else error or body.get("message")
+        raise ExpertUnavailable(expert, f"Expert '{expert}' reported: {told}")
+    return body
+
+
+def _object(expert: str, data: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        raise ExpertProtocolError(expert, f"Expert '{expert}' answered with something that is no JSON object.")
+    return body
