@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion bench-fusion-votes bench-fusion-time docs clean
+.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-semantic-cache bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion bench-fusion-votes bench-fusion-time docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: setup ## Measure: pocket accuracy through the gateway, routing cost
 
 bench-pocket-fusion: setup ## Measure: voting, writing and comparing by the pocket fuser, through the gateway on a real vLLM
 	$(BIN)/python -m tests.bench.pocket_fusion
+
+bench-semantic-cache: $(DEV) ## Measure what a cache by meaning would find and take wrongly
+	$(BIN)/python -m tests.bench.semantic_cache
 
 bench-router-speed: $(DEV) ## Measure: encoder runtimes, routing decisions, and semantic-router beside them
 	$(BIN)/python -m tests.bench.router_speed
