@@ -34,24 +34,45 @@ async def frames(chunks: AsyncIterator[bytes], *, max_bytes: int = MAX_EVENT_BYT
     Raises:
         EventTooLarge: a frame is larger than `max_bytes`.
     """
-    pending = bytearray()
-    scanned = 0
+    cut = Frames(max_bytes)
     async for chunk in chunks:
-        pending += chunk
-        while match := BLANK_LINE.search(pending, max(0, scanned - 3)):
-            frame = bytes(pending[: match.end()])
-            del pending[: match.end()]
-            scanned = 0
+        for frame in cut.feed(chunk):
             yield frame
-        scanned = len(pending)
-        if scanned > max_bytes:
-            raise EventTooLarge(f"one server-sent event is larger than {max_bytes} bytes")
-    if pending:
-        yield bytes(pending)
+    for frame in cut.rest():
+        yield frame
+
+
+class Frames:
+    """The same where nothing is awaited: bytes in, frames out."""
+
+    def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._pending, self._scanned, self._max_bytes = bytearray(), 0, max_bytes
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the frames that are whole with these bytes.
+
+        Raises:
+            EventTooLarge: what is not whole is larger than a frame may be.
+        """
+        pending, found, begin = self._pending, [], 0
+        pending += chunk
+        for match in BLANK_LINE.finditer(pending, max(0, self._scanned - 3)):
+            found.append(bytes(pending[begin : match.end()]))
+            begin = match.end()
+        self._pending, self._scanned = pending[begin:], len(pending) - begin
+        if self._scanned > self._max_bytes:
+            raise EventTooLarge(f"one server-sent event is larger than {self._max_bytes} bytes")
+        return found
+
+    def rest(self) -> list[bytes]:
+        """Return what is left at the end, as a frame of its own."""
+        return [bytes(self._pending)] if self._pending else []
 
 
 def event_data(frame: bytes) -> bytes | None:
     """Return the joined `data:` lines of one frame, or None when it has none (a comment, say)."""
+    if frame.startswith(b"data: ") and frame.endswith(b"\n\n") and frame.count(b"\n") == 2 and b"\r" not in frame:
+        return frame[6:-2]
     lines = [line for line in re.split(rb"\r\n|\n|\r", frame) if line.startswith(b"data:")]
     if not lines:
         return None

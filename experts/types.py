@@ -83,6 +83,7 @@ class ExpertCall:
         client: whose it is; those who wait at the same priority take turns by it.
         session: the client's name for the conversation; empty where it gave none.
         relay: what is sent instead, to another endpoint; `messages` then only say what it is about.
+        joined: nobody watches the answer being written: pieces of text that come together may be given as one.
     """
 
     expert: ExpertName
@@ -95,6 +96,7 @@ class ExpertCall:
     client: str = ""
     session: str = ""
     relay: Relay | None = None
+    joined: bool = False
 
     @property
     def background(self) -> bool:

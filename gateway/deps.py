@@ -1,4 +1,4 @@
-"""What handlers are given, named once."""
+"""What handlers are given, named once. Coroutines, since the framework hands plain functions to a thread each time."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from gateway.auth import Client
 from gateway.services import Services
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """Return the services of the application that serves this request."""
     services: Services = request.app.state.services
     return services
 
 
-def client_of(request: Request) -> Client:
+async def client_of(request: Request) -> Client:
     """Return the caller, or refuse it."""
-    return services_of(request).keyring.authenticate(request.headers)
+    return (await services_of(request)).keyring.authenticate(request.headers)
 
 
-def admin_of(request: Request) -> None:
+async def admin_of(request: Request) -> None:
     """Let only the administrator in."""
-    services = services_of(request)
+    services = await services_of(request)
     services.admin.check(request.headers, services.keyring)
 
 

@@ -309,6 +309,7 @@ def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot, tu
             parameters=for_expert(request.parameters, snapshot[assignment.expert].profile, assignment.thinking),
             deadline_seconds=None if deadline is None else deadline / 1000 / turns,
             priority=request.options.priority,
+            joined=not request.stream,
         )
         for assignment in decision.assignments
     )

@@ -1,12 +1,12 @@
 """Any OpenAI-compatible server, asked for a streamed chat completion.
 
-Whole answers are read from the same stream, so there is one request shape and one parser. httpx's errors
-are translated here, in one table, and nowhere else.
+Whole answers are read from the same stream, so there is one request shape, one parser (`chunks`), and the same
+deadlines until the first token and between tokens. httpx's errors are translated here, in one table, and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ import httpx
 import orjson
 
 from experts import sse
+from experts.backends.chunks import ChunkReader
+from experts.backends.client import Client, as_httpx, ended
 from experts.backends.relaying import EVENTS, is_missing, relayed_events, relayed_whole
 from experts.errors import (
     EndpointMissing,
@@ -25,11 +27,9 @@ from experts.errors import (
     ExpertUnavailable,
 )
 from experts.registry import Expert, Replica
-from experts.types import AnswerChunk, ExpertCall, Relay, Usage
+from experts.types import AnswerChunk, ExpertCall, Relay
 
 PROBE_TIMEOUT_SECONDS = 3.0
-MOST_PARTS = 1024
-"""Choices, or tool calls of one, that an answer may have: an index beyond is taken for nonsense."""
 OVERLOADED = frozenset({429, 503})
 HTTPX_ERRORS: dict[type[httpx.HTTPError], tuple[type[ExpertError], str]] = {
     httpx.ReadTimeout: (ExpertTimeout, "stopped answering"),
@@ -48,31 +48,25 @@ HTTPX_ERRORS: dict[type[httpx.HTTPError], tuple[type[ExpertError], str]] = {
 class OpenAIBackend:
     """Speak to any OpenAI-compatible server. The client is borrowed, not owned."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
 
     async def stream(self, expert: Expert, replica: Replica, call: ExpertCall) -> AsyncGenerator[AnswerChunk, None]:
         """Yield the answer's chunks; see `Backend.stream`."""
         content = orjson.dumps(self.request_body(expert, call))
         url = f"{replica.base_url}/chat/completions"
-        with_headers = headers(replica)
-        async with (
-            translated(expert.name),
-            self._client.stream("POST", url, content=content, headers=with_headers) as response,
-        ):
-            await raise_for_status(expert.name, response)
-            finished = answered = False
-            async for data in sse.events(response.aiter_bytes()):
-                if data == b"[DONE]":
-                    if not answered:
-                        raise ExpertProtocolError(expert.name, f"Expert '{expert.name}' ended without any answer.")
+        reader = ChunkReader(expert.name, joined=call.joined)
+        async with translated(expert.name), self._client.answering(url, content, headers(replica)) as response:
+            if response.status >= 400:
+                await raise_for_status(expert.name, await as_httpx(response))
+            async for data in response.content.iter_any():
+                for chunk in reader.read(data):
+                    yield chunk
+                if reader.ended:
+                    await ended(response)
                     return
-                chunk = parse_chunk(expert.name, data)
-                answered = answered or bool(chunk.raw["choices"])
-                finished = finished or chunk.finish_reason is not None
-                yield chunk
-        if not finished:
-            raise ExpertUnavailable(expert.name, f"Expert '{expert.name}' broke off its answer before the end.")
+        for chunk in reader.close():
+            yield chunk
 
     def request_body(self, expert: Expert, call: ExpertCall) -> dict[str, Any]:
         """Return what is sent: the client's own parameters, our model name, streaming with usage."""
@@ -138,7 +132,7 @@ def listed_models(expert: str, response: httpx.Response) -> set[str]:
 def headers(replica: Replica) -> dict[str, str]:
     """Return the upstream headers: the replica's own key, never the client's."""
     bearer = {"authorization": f"Bearer {replica.api_key}"} if replica.api_key else {}
-    return {"content-type": "application/json", "accept": "text/event-stream", **bearer}
+    return {"content-type": "application/json", "accept": "text/event-stream", "accept-encoding": "identity", **bearer}
 
 
 def relay_headers(replica: Replica, relay: Relay) -> dict[str, str]:
@@ -209,63 +203,3 @@ def retry_after_seconds(response: httpx.Response) -> float:
         return max(0.0, float(response.headers.get("retry-after", "1")))
     except ValueError:
         return 1.0
-
-
-def parse_chunk(expert: str, data: bytes) -> AnswerChunk:
-    """Read one event.
-
-    Raises:
-        ExpertProtocolError: it is not a chat completion chunk.
-        ExpertUnavailable: the server reports an error in mid-stream.
-    """
-    try:
-        raw = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raise ExpertProtocolError(expert, f"Expert '{expert}' sent an event that is not JSON.") from None
-    if isinstance(raw, dict) and raw.get("error"):
-        raise ExpertUnavailable(expert, f"Expert '{expert}' reported: {_message(raw['error'])}")
-    if not isinstance(raw, dict) or not _well_formed(raw):
-        raise ExpertProtocolError(expert, f"Expert '{expert}' sent an event that is not a chat completion.")
-    return _chunk(raw)
-
-
-def _well_formed(raw: Mapping[str, Any]) -> bool:
-    """Say whether everything that is read of a chunk has the type and the bounds it must have."""
-    choices, usage = raw.get("choices"), raw.get("usage")
-    counts = [usage.get(key) or 0 for key in ("prompt_tokens", "completion_tokens")] if isinstance(usage, dict) else []
-    whole = not usage or (bool(counts) and all(isinstance(count, int) for count in counts))
-    return whole and isinstance(choices, list) and all(_well_formed_choice(choice) for choice in choices)
-
-
-def _well_formed_choice(choice: object) -> bool:
-    if not isinstance(choice, dict) or not _place(choice) or not isinstance(choice.get("logprobs") or {}, dict):
-        return False
-    delta = choice.get("delta") or {}
-    if not isinstance(delta, dict) or not isinstance(delta.get("content"), str | None):
-        return False
-    calls = delta.get("tool_calls") or []
-    return isinstance(calls, list) and all(_well_formed_call(call) for call in calls)
-
-
-def _well_formed_call(call: object) -> bool:
-    if not isinstance(call, dict) or not _place(call):
-        return False
-    function = call.get("function") or {}
-    return isinstance(function, dict) and isinstance(function.get("arguments"), str | None)
-
-
-def _place(part: Mapping[str, Any]) -> bool:
-    place = part.get("index", 0)
-    return isinstance(place, int) and 0 <= place < MOST_PARTS
-
-
-def _message(error: object) -> str:
-    return str(error.get("message", error)) if isinstance(error, Mapping) else str(error)
-
-
-def _chunk(raw: dict[str, Any]) -> AnswerChunk:
-    first: dict[str, Any] = next((c for c in raw["choices"] if c.get("index", 0) == 0), {})
-    used = raw.get("usage")
-    usage = Usage(used.get("prompt_tokens") or 0, used.get("completion_tokens") or 0) if used else None
-    text = (first.get("delta") or {}).get("content") or ""
-    return AnswerChunk(raw=raw, text=text, finish_reason=first.get("finish_reason"), usage=usage)

@@ -1,0 +1,178 @@
+"""From the events of a streamed chat completion to chunks: read, checked, and joined where nobody needs the pieces.
+
+Apart from the backend because it knows no transport: it is given the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from experts import sse
+from experts.errors import ExpertProtocolError, ExpertUnavailable
+from experts.types import AnswerChunk, Usage
+
+MOST_PARTS = 1024
+"""Choices, or tool calls of one, that an answer may have: an index beyond is taken for nonsense."""
+DONE = b"[DONE]"
+WORDS_ONLY = {"content"}
+
+
+class ChunkReader:
+    """One answer's bytes in, as they come; its chunks out. `ended` once the server said that nothing follows.
+
+    Args:
+        expert: for errors.
+        joined: chunks of text that came together may be given as one, which costs a fraction of it.
+    """
+
+    def __init__(self, expert: str, *, joined: bool = False) -> None:
+        self.ended = False
+        self._expert, self._joined = expert, joined
+        self._frames = sse.Frames()
+        self._answered = self._finished = False
+
+    def read(self, data: bytes) -> Sequence[AnswerChunk]:
+        """Return the chunks that are whole with these bytes.
+
+        Raises:
+            ExpertProtocolError: an event is not a chat completion chunk, or the answer ended without any.
+            ExpertUnavailable: the server reports an error in mid-stream.
+            sse.EventTooLarge: an event is larger than it may be.
+        """
+        return self._chunks(self._frames.feed(data))
+
+    def close(self) -> Sequence[AnswerChunk]:
+        """Return what is left when the bytes end.
+
+        Raises:
+            ExpertUnavailable: the answer is not whole.
+        """
+        rest = self._chunks(self._frames.rest())
+        if not (self._finished or self.ended):
+            raise ExpertUnavailable(self._expert, f"Expert '{self._expert}' broke off its answer before the end.")
+        return rest
+
+    def _chunks(self, frames: Iterable[bytes]) -> Sequence[AnswerChunk]:
+        bodies = []
+        for data in map(sse.event_data, frames):
+            if data == DONE:
+                self.ended = True
+                break
+            if data is not None:
+                bodies.append(parsed(self._expert, data))
+        chunks = [_chunk(body) for body in (joined(bodies) if self._joined else bodies)]
+        for chunk in chunks:
+            self._answered = self._answered or bool(chunk.raw["choices"])
+            self._finished = self._finished or chunk.finish_reason is not None
+        if self.ended and not self._answered:
+            raise ExpertProtocolError(self._expert, f"Expert '{self._expert}' ended without any answer.")
+        return chunks
+
+
+def parsed(expert: str, data: bytes) -> dict[str, Any]:
+    """Return the body of one event.
+
+    Raises:
+        ExpertProtocolError: it is not a chat completion chunk.
+        ExpertUnavailable: the server reports an error in mid-stream.
+    """
+    try:
+        raw = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise ExpertProtocolError(expert, f"Expert '{expert}' sent an event that is not JSON.") from None
+    if isinstance(raw, dict) and raw.get("error"):
+        raise ExpertUnavailable(expert, f"Expert '{expert}' reported: {_message(raw['error'])}")
+    if not isinstance(raw, dict) or not _well_formed(raw):
+        raise ExpertProtocolError(expert, f"Expert '{expert}' sent an event that is not a chat completion.")
+    return raw
+
+
+def joined(bodies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the bodies, of each run of mere text one: the last, with the words of all."""
+    run: list[str] = []
+    last: dict[str, Any] | None = None
+    for body in bodies:
+        if (words := _words(body)) is not None:
+            run.append(words)
+            last = body
+            continue
+        if last is not None:
+            yield _saying(last, run)
+            run, last = [], None
+        yield body
+    if last is not None:
+        yield _saying(last, run)
+
+
+def _words(body: Mapping[str, Any]) -> str | None:
+    """Return the text of a chunk that adds text to its only choice, the first, and says nothing else."""
+    choices = body["choices"]
+    if len(choices) != 1 or body.get("usage"):
+        return None
+    choice = choices[0]
+    delta = choice.get("delta")
+    if not delta or delta.keys() != WORDS_ONLY or choice.get("finish_reason") or choice.get("logprobs"):
+        return None
+    words: str | None = delta["content"] if choice.get("index", 0) == 0 else None
+    return words
+
+
+def _saying(body: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    return {**body, "choices": [{**body["choices"][0], "delta": {"content": "".join(words)}}]}
+
+
+def _well_formed(raw: Mapping[str, Any]) -> bool:
+    """Say whether everything that is read of a chunk has the type and the bounds it must have."""
+    choices, usage = raw.get("choices"), raw.get("usage")
+    if usage:
+        if not isinstance(usage, dict):
+            return False
+        if not all(isinstance(usage.get(key) or 0, int) for key in ("prompt_tokens", "completion_tokens")):
+            return False
+    if not isinstance(choices, list):
+        return False
+    for choice in choices:  # noqa: SIM110 - a generator costs as much as what it looks at
+        if not _well_formed_choice(choice):
+            return False
+    return True
+
+
+def _well_formed_choice(choice: object) -> bool:
+    if not isinstance(choice, dict) or not _place(choice) or not isinstance(choice.get("logprobs") or {}, dict):
+        return False
+    delta = choice.get("delta") or {}
+    if not isinstance(delta, dict) or not isinstance(delta.get("content"), str | None):
+        return False
+    calls = delta.get("tool_calls")
+    return not calls or (isinstance(calls, list) and all(_well_formed_call(call) for call in calls))
+
+
+def _well_formed_call(call: object) -> bool:
+    if not isinstance(call, dict) or not _place(call):
+        return False
+    function = call.get("function") or {}
+    return isinstance(function, dict) and isinstance(function.get("arguments"), str | None)
+
+
+def _place(part: Mapping[str, Any]) -> bool:
+    place = part.get("index", 0)
+    return isinstance(place, int) and 0 <= place < MOST_PARTS
+
+
+def _message(error: object) -> str:
+    return str(error.get("message", error)) if isinstance(error, Mapping) else str(error)
+
+
+def _chunk(raw: dict[str, Any]) -> AnswerChunk:
+    first: dict[str, Any] = {}
+    for choice in raw["choices"]:
+        if choice.get("index", 0) == 0:
+            first = choice
+            break
+    used = raw.get("usage")
+    usage = Usage(used.get("prompt_tokens") or 0, used.get("completion_tokens") or 0) if used else None
+    text = (first.get("delta") or {}).get("content") or ""
+    return AnswerChunk(raw, text, first.get("finish_reason"), usage)
