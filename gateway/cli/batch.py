@@ -27,7 +27,7 @@ from gateway.cli.progress import FleetProgress
 from gateway.services import open_services
 from gateway.settings import Settings
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="Answer many requests, expert by expert.")
 FULL = "input.jsonl"
 
 

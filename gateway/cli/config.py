@@ -10,7 +10,7 @@ import yaml
 from gateway.cli.options import ConfigOption, configured, settings_with
 from gateway.configuration import GatewayConfig
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="Check, show and explain the configuration file.")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experts.errors import ConfigError
+from gateway.cli import fusers, profile
 from gateway.cli.ask import answered, reachable
 from gateway.cli.learning import administrator
 from gateway.cli.options import DEFAULT_URL, JsonOption, UrlOption
@@ -22,7 +23,9 @@ MORE_SECONDS = 60.0
 YAML_SAYS_BOOLEAN = {True: "on", False: "off"}
 """YAML 1.1 reads the keys on and off of a thinking switch so."""
 console = Console()
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="List and change the experts of a running gateway.")
+app.command("profile")(profile.profile)
+app.command("benchmark-fuser")(fusers.benchmark_fuser)
 
 
 @app.command("list")

@@ -17,7 +17,7 @@ from gateway.cli.options import DEFAULT_URL, JsonOption, UrlOption
 
 SECONDS_PER_DAY = 86_400
 console = Console()
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="Give out and revoke keys of a running gateway.")
 
 
 @app.command()

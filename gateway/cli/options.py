@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
 from experts.errors import ConfigError
-from gateway.configuration import GatewayConfig, config_path, load_config
 from gateway.settings import DEFAULT_PORT, Settings
+
+if TYPE_CHECKING:
+    from gateway.configuration import GatewayConfig
 
 ConfigOption = Annotated[
     str | None, typer.Option("--config", "-c", help="The YAML file, or builtin:pocket.", envvar="CONSILIUM_CONFIG")
@@ -44,5 +46,10 @@ def settings_with(**given: Any) -> Settings:
 
 def configured(settings: Settings) -> tuple[GatewayConfig, Path]:
     """Return the checked configuration and the folder its relative paths count from."""
+    from gateway.configuration import (
+        config_path,
+        load_config,
+    )  # reads the whole router: two seconds that many commands spare
+
     path = config_path(settings.config)
     return load_config(path), path.resolve().parent

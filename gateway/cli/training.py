@@ -12,9 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from experts.errors import ConfigError
+from gateway.cli import learning
 from gateway.cli import outcomes as tables
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="Train and evaluate the routing.")
+app.command("compare")(learning.compare)
+app.command("rollback")(learning.rollback)
 console = Console()
 Files = list[Path] | None
 PromptsOption = Annotated[Files, typer.Option("--prompts", help="CSV, JSONL or parquet of labelled prompts.")]
