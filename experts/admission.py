@@ -1,9 +1,11 @@
 """Bound what one expert is given at a time: so many calls run, so many wait, the rest are told to come back.
 
-Who waits is served by priority, first come first served within one. Background calls (batch work, see
-`ExpertCall.background`) take a place only when no other call waits, and leave a share of the places free for those
-that come next, but for one call at a time, so that a busy expert's batches still get on; whoever sends them bounds how
-many wait. A place is handed over in the moment it comes free: nobody overtakes, and no wake-up is lost.
+Who waits is served by priority; within one, clients take turns (see `experts.turns`). In a full queue a client with
+fewer calls waiting takes the place of the newest call of the client with most, so that one that floods is told to come
+back and others are not. Background calls (batch work, see `ExpertCall.background`) take a place only when no other call
+waits, and leave a share of the places free for those that come next, but for one call at a time, so that a busy
+expert's batches still get on; whoever sends them bounds how many wait. A place is handed over in the moment it comes
+free: nobody overtakes, and no wake-up is lost.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from contextlib import asynccontextmanager
 
 from experts.config import LimitsConfig
 from experts.errors import ExpertOverloaded, ExpertTimeout
+from experts.turns import Turn, Turns
 from experts.types import BATCH_PRIORITY, ExpertName
 
 FREE_SHARE = 8
@@ -37,56 +40,51 @@ class Admission:
 
     @asynccontextmanager
     async def place(
-        self, expert: ExpertName, limits: LimitsConfig, wait_seconds: float, priority: int = 0
+        self, expert: ExpertName, limits: LimitsConfig, wait_seconds: float, priority: int = 0, client: str = ""
     ) -> AsyncIterator[None]:
         """Hold one of the expert's places. Changed limits hold from the next call on.
 
         Raises:
-            ExpertOverloaded: its queue is full.
+            ExpertOverloaded: its queue is full, or was and others had fewer calls in it.
             ExpertTimeout: no place came free within `wait_seconds`.
         """
         lane = self._lanes.setdefault(expert, _Lane())
         lane.resize(limits.max_in_flight)
-        turn = lane.join(priority)
+        turn = lane.join(priority, client)
         try:
-            await self._turn(expert, lane, turn, priority, limits.max_queue, wait_seconds)
+            await self._turn(expert, lane, turn, (priority, client), limits.max_queue, wait_seconds)
             yield
         finally:
-            lane.leave(turn, priority)
+            lane.leave(turn, priority, client)
             self._count(expert, lane)
 
     async def _turn(
-        self,
-        expert: ExpertName,
-        lane: _Lane,
-        turn: asyncio.Future[None],
-        priority: int,
-        max_queue: int,
-        wait_seconds: float,
+        self, expert: ExpertName, lane: _Lane, turn: Turn, who: tuple[int, str], max_queue: int, wait_seconds: float
     ) -> None:
+        if not turn.done():
+            lane.bound(turn, *who, max_queue)
         self._count(expert, lane)
-        if turn.done():
-            return
-        ahead = lane.waiting(False) - 1
-        if priority > BATCH_PRIORITY and ahead >= max_queue:
-            raise ExpertOverloaded(expert, f"Expert '{expert}' has {ahead} requests waiting; try again soon.")
-        await asyncio.wait({turn}, timeout=max(0.0, wait_seconds))
+        if not turn.done():
+            await asyncio.wait({turn}, timeout=max(0.0, wait_seconds))
         if not turn.done():
             raise ExpertTimeout(expert, f"Expert '{expert}' had no free place in {wait_seconds:g} s.")
+        if not turn.result():
+            raise ExpertOverloaded(expert, f"Expert '{expert}' has {max_queue} requests waiting; try again soon.")
         self._count(expert, lane)
 
     def _count(self, expert: ExpertName, lane: _Lane) -> None:
-        self.running[expert], self.waiting[expert] = lane.running, lane.waiting(False)
+        self.running[expert], self.waiting[expert] = lane.running, lane.waiting
 
 
 class _Lane:
-    """One expert's places, and who waits for them by priority, in the order they came."""
+    """One expert's places, and who waits for them by priority. `waiting` counts no background calls."""
 
     def __init__(self) -> None:
         self.places = 0
         self.running = 0
+        self.waiting = 0
         self._background = 0
-        self._queues: dict[int, dict[asyncio.Future[None], None]] = {}
+        self._queues: dict[int, Turns] = {}
 
     def resize(self, places: int) -> None:
         """Have so many places from now on; who holds one keeps it."""
@@ -94,25 +92,39 @@ class _Lane:
             self.places = places
             self._hand_out()
 
-    def join(self, priority: int) -> asyncio.Future[None]:
+    def join(self, priority: int, client: str) -> Turn:
         """Queue up; the turn is done as soon as it holds a place, at once where one is free."""
-        turn = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(priority, {})[turn] = None
+        turn: Turn = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(priority, Turns()).join(turn, client)
+        self.waiting += priority > BATCH_PRIORITY
         self._hand_out()
         return turn
 
-    def leave(self, turn: asyncio.Future[None], priority: int) -> None:
-        """Give the place back, or leave the queue where none was held."""
-        if turn.done():
+    def leave(self, turn: Turn, priority: int, client: str) -> None:
+        """Give the place back, or leave the queue where none was held; who was sent away holds neither."""
+        if not turn.done():
+            self._queues[priority].leave(turn, client)
+            self._left(priority)
+        elif turn.result():
             self.running -= 1
             self._background -= priority <= BATCH_PRIORITY
-        else:
-            self._drop(turn, priority)
         self._hand_out()
 
-    def waiting(self, background: bool) -> int:
-        """Return how many calls wait, of those that are background work or of the others."""
-        return sum(len(queue) for p, queue in self._queues.items() if background == (p <= BATCH_PRIORITY))
+    def bound(self, turn: Turn, priority: int, client: str, max_queue: int) -> None:
+        """Send somebody away where more than `max_queue` calls wait: whoever came, or a call of who has more waiting.
+
+        Nobody is sent away for a call of a lower priority; background calls are bounded by who sends them.
+        """
+        if priority <= BATCH_PRIORITY or self.waiting <= max_queue:
+            return
+        queue = self._queues[priority]
+        longest, most = queue.longest()
+        if most > queue.waiting_of(client):
+            turn = queue.send_away_last(longest)
+        else:
+            queue.leave(turn, client)
+        self._left(priority)
+        turn.set_result(False)
 
     def _hand_out(self) -> None:
         while self._queues and self.running < self.places:
@@ -120,13 +132,13 @@ class _Lane:
             background = priority <= BATCH_PRIORITY
             if background and self._background and self.running >= background_places(self.places):
                 return
-            turn = next(iter(self._queues[priority]))
-            self._drop(turn, priority)
+            turn = self._queues[priority].serve()
+            self._left(priority)
             self.running += 1
             self._background += background
-            turn.set_result(None)
+            turn.set_result(True)
 
-    def _drop(self, turn: asyncio.Future[None], priority: int) -> None:
-        del self._queues[priority][turn]
+    def _left(self, priority: int) -> None:
+        self.waiting -= priority > BATCH_PRIORITY
         if not self._queues[priority]:
             del self._queues[priority]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
 from experts.profile import Price, Skill, SkillProfile, ThinkingGain, ThinkingSwitch
+from experts.types import Endpoint
 
 ExpertNameField = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 RESERVED_NAMES = frozenset({"auto", "council"})
@@ -76,6 +77,17 @@ class LimitsConfig(Strict):
     timeout_seconds: float = Field(default=300, gt=0)
 
 
+class HedgeConfig(Strict):
+    """A second replica for the slowest calls: the first token of either is taken, the other call is cancelled.
+
+    `share` of an expert's calls may be sent twice; they are those that wait longer than that share of the last ones
+    did, or longer than `after_seconds` where that is set.
+    """
+
+    share: float = Field(default=0.02, gt=0, le=0.2)
+    after_seconds: float | None = Field(default=None, gt=0)
+
+
 class SkillConfig(Strict):
     """Measured skill written by hand or by a profiling run: accuracy 0..1 over `count` questions."""
 
@@ -117,7 +129,8 @@ class ThinkingConfig(Strict):
 class ExpertConfig(Strict):
     """One expert: who it is, what it is for, and where it runs (replicas, launch or adapter: exactly one).
 
-    `routed: false` keeps it out of routing: it answers when named, or as the fuser.
+    `routed: false` keeps it out of routing: it answers when named, or as the fuser. `endpoints` says what its servers
+    speak; None: not known, so that they are asked.
     """
 
     name: ExpertNameField
@@ -140,6 +153,9 @@ class ExpertConfig(Strict):
     tags: list[str] = []
     routed: bool = True
     limits: LimitsConfig = LimitsConfig()
+    affinity: Literal["none", "session", "prefix"] = "none"
+    hedge: HedgeConfig | None = None
+    endpoints: list[Endpoint] | None = Field(default=None, min_length=1)
     fallback: list[str] = []
     skills: dict[str, SkillConfig] = {}
 
@@ -185,6 +201,7 @@ class ExpertConfig(Strict):
             output_tokens=self.output_tokens,
             latency_ms=self.latency_ms,
             thinking=self.thinking_switch,
+            endpoints=None if self.endpoints is None else frozenset(self.endpoints),
         )
 
 

@@ -1,7 +1,7 @@
 """Run calls: choose a replica, keep deadlines, try another before the first chunk, never after.
 
 An expert that is asleep is waited for: the time for its first token counts from when it is resident, the call's
-deadline from its beginning.
+deadline from its beginning. A call that has a place at an expert keeps it while it tries one replica after the other.
 
 One attempt is one request to one replica. Attempts over all replicas and stand-in experts are bounded and
 share the call's deadline. Nothing is sent until a stream is first awaited, so a cascade costs nothing extra.
@@ -9,23 +9,52 @@ share the call's deadline. Nothing is sent until a stream is first awaited, so a
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from experts.admission import Admission
+from experts.attempt import Attempt
 from experts.backends.base import Backend
-from experts.balancer import choose
-from experts.errors import ExpertDraining, ExpertError, ExpertOverloaded, ExpertTimeout, ExpertUnavailable
+from experts.balancer import affinity_key, choose
+from experts.errors import DeadlinePassed, ExpertDraining, ExpertError, ExpertUnavailable
 from experts.health import HealthBoard
+from experts.hedging import Hedges, first_begun
 from experts.pace import Pace
-from experts.registry import Expert, Registry, Replica, Snapshot
+from experts.registry import Expert, Registry, Snapshot
 from experts.residency import ALWAYS_RESIDENT, Residency
 from experts.types import AnswerChunk, CallFacts, Dispatch, ExpertCall, ExpertName, ExpertStream
 
 MAX_ATTEMPTS = 3
+
+
+@dataclass(slots=True)
+class _Run:
+    """One call under way: when its time is up (monotonic), and the replicas it has tried."""
+
+    call: ExpertCall
+    facts: CallFacts
+    deadline: float
+    tried: set[str] = field(default_factory=set)
+    noted: ExpertError | None = None
+
+    @property
+    def late(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+    @property
+    def first_by(self) -> float:
+        """When its time until the first token is up."""
+        seconds = self.call.first_token_seconds
+        return self.deadline if seconds is None else min(self.deadline, self.facts.started + seconds)
+
+    def failed(self, expert: Expert, failure: ExpertError) -> None:
+        """Note a failure, once."""
+        if failure is not self.noted:
+            self.facts.failures.append(f"{expert.name}: {type(failure).__name__}")
+        self.noted = failure
 
 
 class Dispatcher:
@@ -45,6 +74,7 @@ class Dispatcher:
         self.admission = Admission()
         self.under_way: Counter[ExpertName] = Counter()
         self.pace = Pace()
+        self.hedges = Hedges()
         self.max_attempts = max_attempts
 
     def open(
@@ -68,28 +98,116 @@ class Dispatcher:
         self, call: ExpertCall, fallbacks: tuple[ExpertName, ...], facts: CallFacts, decided: Snapshot
     ) -> AsyncGenerator[AnswerChunk, None]:
         experts = self._experts(call, fallbacks, decided)
-        deadline = facts.started + (call.deadline_seconds or experts[0].config.limits.timeout_seconds)
+        run = _Run(call, facts, facts.started + (call.deadline_seconds or experts[0].config.limits.timeout_seconds))
         error: ExpertError = ExpertUnavailable(call.expert, f"Expert '{call.expert}' has no replica.")
-        for expert, replica in self._attempts(experts):
-            if time.monotonic() >= deadline:
+        for position, expert in enumerate(experts):
+            most = self._share(facts, last=position + 1 == len(experts))
+            if most <= 0 or run.late:
                 break
-            facts.attempts += 1
-            facts.expert, facts.replica = expert.name, replica.base_url
+            facts.expert = expert.name
             try:
-                async with (
-                    self._counted(expert.name),
-                    self.residency.holding(expert.name, deadline, background=call.background),
-                    aclosing(self._attempt(expert, replica, call, facts, deadline)) as chunks,
-                ):
-                    async for chunk in chunks:
+                async with self._let_in(expert, run), await self._begun(expert, run, most) as attempt:
+                    self._first(attempt, facts)
+                    async for chunk in attempt:
+                        facts.usage = chunk.usage or facts.usage
                         yield chunk
+                    if not call.in_one_piece:
+                        self._answered(attempt)
                 return
             except ExpertError as failure:
-                self._note(replica, failure, facts)
+                run.failed(expert, failure)
                 if facts.first_token_seconds is not None or not failure.retryable:
                     raise
                 error = failure
+            finally:
+                facts.total_seconds = time.monotonic() - facts.started
         raise error
+
+    def _share(self, facts: CallFacts, *, last: bool) -> int:
+        """Return how many attempts an expert may take: one is kept for the next expert, if there is one."""
+        left = self.max_attempts - facts.attempts
+        return left if last else min(left, max(1, left - 1))
+
+    @asynccontextmanager
+    async def _let_in(self, expert: Expert, run: _Run) -> AsyncIterator[None]:
+        """Hold a place at a resident expert; counted in `under_way` from before it waits for anything."""
+        call, limits = run.call, expert.config.limits
+        async with (
+            self._counted(expert.name),
+            self.residency.holding(expert.name, run.deadline, background=call.background),
+        ):
+            left = run.deadline - time.monotonic()
+            patience = left if call.background else min(limits.first_token_timeout_seconds, left)
+            async with self.admission.place(expert.name, limits, patience, call.priority, call.client):
+                yield
+
+    async def _begun(self, expert: Expert, run: _Run, most: int) -> Attempt:
+        """Return the attempt that said something first: one replica after the other is asked, `most` of them.
+
+        Raises:
+            ExpertError: none did.
+        """
+        error: ExpertError | None = None
+        for _ in range(most):
+            if run.late or (attempt := self._attempt(expert, run)) is None:
+                break
+            run.facts.waited_seconds = attempt.sent - run.facts.started
+            try:
+                return await self._first_token(attempt, run)
+            except ExpertError as failure:
+                run.failed(expert, failure)
+                if not failure.retryable:
+                    raise
+                error = failure
+        if error is None and run.late:
+            error = DeadlinePassed(expert.name, f"The time of the request was over before '{expert.name}' was asked.")
+        raise error or ExpertUnavailable(expert.name, f"Expert '{expert.name}' has no replica.")
+
+    def _attempt(self, expert: Expert, run: _Run) -> Attempt | None:
+        """Return the next attempt, counted; None when every replica has been tried."""
+        key = None if expert.config.affinity == "none" else affinity_key(expert.config.affinity, run.call)
+        replica = choose(expert.replicas, self.health, tried=run.tried, key=key)
+        if replica is None:
+            return None
+        run.tried.add(replica.base_url)
+        run.facts.attempts += 1
+        run.facts.replica = replica.base_url
+        backend = self._backends[expert.config.backend]
+        ask = backend.stream if run.call.relay is None else backend.relay
+        return Attempt(expert, replica, run.call, ask(expert, replica, run.call), self.health, run.deadline)
+
+    async def _first_token(self, attempt: Attempt, run: _Run) -> Attempt:
+        """Return the attempt once it has begun, or another one that was quicker."""
+        expert = attempt.expert
+        hedge = None if run.call.in_one_piece else expert.config.hedge
+        patience = None if hedge is None or run.call.background else self.hedges.patience(expert.name, hedge)
+        if patience is None:
+            await attempt.begin(run.first_by)
+            begun = attempt
+        else:
+            begun = await first_begun(attempt, lambda: self._hedge(expert, run), patience, run.first_by)
+        if hedge is not None:
+            self.hedges.began(expert.name, hedge, begun.first_token - attempt.sent)
+        return begun
+
+    def _hedge(self, expert: Expert, run: _Run) -> Attempt | None:
+        """Return a second attempt where there is a rested replica, a free place, and something saved up for it."""
+        name, admission = expert.name, self.admission
+        rested = any(r.base_url not in run.tried and not self.health.rests(r.base_url) for r in expert.replicas)
+        busy = admission.waiting[name] or admission.running[name] >= expert.config.limits.max_in_flight
+        if run.facts.attempts >= self.max_attempts or not rested or busy or not self.hedges.spend(name):
+            return None
+        run.facts.hedges += 1
+        return self._attempt(expert, run)
+
+    def _first(self, attempt: Attempt, facts: CallFacts) -> None:
+        facts.replica = attempt.replica.base_url
+        facts.first_token_seconds = attempt.first_token - facts.started
+
+    def _answered(self, attempt: Attempt) -> None:
+        """Count a whole answer's times, from when it was sent."""
+        first, whole = attempt.first_token - attempt.sent, time.monotonic() - attempt.sent
+        self.pace.answered(attempt.expert.name, 1000 * first, 1000 * whole)
 
     @asynccontextmanager
     async def _counted(self, expert: ExpertName) -> AsyncIterator[None]:
@@ -107,102 +225,17 @@ class Dispatcher:
         now, name = self._registry.snapshot, call.expert
         standing = (in_service(each, now, decided) for each in (name, *fallbacks))
         if experts := [expert for expert in standing if expert is not None]:
-            return experts
+            return sorted(experts, key=self._shut_off)
         if name in now:
             raise ExpertDraining(name, f"Expert '{name}' is being taken out of service, and nobody stands in for it.")
         raise ExpertUnavailable(name, f"Expert '{name}' is not registered any more.")
 
-    def _attempts(self, experts: Sequence[Expert]) -> Iterator[tuple[Expert, Replica]]:
-        """Yield what to try: replicas of the first expert, then of each stand-in, none twice.
-
-        As long as there is a next expert, one attempt is kept for it.
-        """
-        left = self.max_attempts
-        for position, expert in enumerate(experts):
-            tried: set[str] = set()
-            kept = min(1, len(experts) - position - 1)
-            while left > kept and (replica := choose(expert.replicas, self.health, tried=tried)):
-                tried.add(replica.base_url)
-                left -= 1
-                yield expert, replica
-
-    async def _attempt(
-        self, expert: Expert, replica: Replica, call: ExpertCall, facts: CallFacts, deadline: float
-    ) -> AsyncGenerator[AnswerChunk, None]:
-        limits = expert.config.limits
-        first_by = min(time.monotonic() + limits.first_token_timeout_seconds, deadline)
-        record = self.health.of(replica.base_url)
-        patience = (deadline if call.background else first_by) - time.monotonic()
-        async with self.admission.place(expert.name, limits, patience, call.priority):
-            if call.background:  # nobody waits for it: its time in the queue is not the server's
-                first_by = min(time.monotonic() + limits.first_token_timeout_seconds, deadline)
-            record.in_flight += 1
-            sent, first = time.monotonic(), None
-            facts.waited_seconds = sent - facts.started
-            try:
-                backend = self._backends[expert.config.backend]
-                async with aclosing(backend.stream(expert, replica, call)) as chunks:
-                    async for chunk in _timed(expert, chunks, first_by, deadline):
-                        first = first or time.monotonic()
-                        self._served(replica, chunk, facts)
-                        yield chunk
-                done = time.monotonic()
-                self.pace.answered(expert.name, 1000 * ((first or done) - sent), 1000 * (done - sent))
-            finally:
-                record.in_flight -= 1
-                facts.total_seconds = time.monotonic() - facts.started
-
-    def _served(self, replica: Replica, chunk: AnswerChunk, facts: CallFacts) -> None:
-        if facts.first_token_seconds is None:
-            facts.first_token_seconds = time.monotonic() - facts.started
-            self.health.served(replica.base_url)
-        facts.usage = chunk.usage or facts.usage
-
-    def _note(self, replica: Replica, failure: ExpertError, facts: CallFacts) -> None:
-        facts.failures.append(f"{facts.expert}: {type(failure).__name__}")
-        if isinstance(failure, ExpertOverloaded):
-            self.health.overloaded(replica.base_url, failure.retry_after)
-        elif failure.retryable:
-            self.health.failed(replica.base_url, str(failure))
-
-
-async def _timed(
-    expert: Expert, chunks: AsyncGenerator[AnswerChunk, None], first_by: float, deadline: float
-) -> AsyncGenerator[AnswerChunk, None]:
-    """Pass chunks on while each comes in time: the first token by `first_by`, all by `deadline` (monotonic).
-
-    Chunks that say nothing yet (a role, say) are held back until the first token: before it, another
-    replica may still take over.
-    """
-    held: list[AnswerChunk] = []
-    until, what, begun = first_by, "its first token", False
-    while True:
-        try:
-            async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                chunk = await anext(chunks, None)
-        except TimeoutError:
-            raise ExpertTimeout(expert.name, f"Expert '{expert.name}' did not send {what} in time.") from None
-        held += [chunk] if chunk else []
-        begun = begun or chunk is None or says_something(chunk)
-        if begun:
-            for ready in held:
-                yield ready
-            held.clear()
-            idle_until = time.monotonic() + expert.config.limits.idle_timeout_seconds
-            until, what = min(idle_until, deadline), "the rest of its answer"
-        if chunk is None:
-            return
+    def _shut_off(self, expert: Expert) -> bool:
+        """Say whether every breaker of an expert is open: who stands in is asked before it."""
+        return all(self.health.shut_off(replica.base_url) for replica in expert.replicas)
 
 
 def in_service(name: ExpertName, now: Snapshot, decided: Snapshot) -> Expert | None:
     """Return an expert that may be asked: as it is now, else as it was; None when it was drained already then."""
     standing = (world[name] for world in (now, decided) if name in world)
     return next((expert for expert in standing if not expert.drained), None)
-
-
-def says_something(chunk: AnswerChunk) -> bool:
-    """Say whether a client can see anything in this chunk beyond whose turn it is."""
-    if chunk.finish_reason or chunk.usage:
-        return True
-    deltas = (choice.get("delta") or {} for choice in chunk.raw["choices"])
-    return any(value for delta in deltas for key, value in delta.items() if key != "role")

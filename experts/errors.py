@@ -6,12 +6,13 @@
         ExpertUnavailable   retry    nothing listens, the connection broke, the server answered 5xx
           ExpertDraining    retry    it was taken out of service and nobody stands in; carries `retry_after`
         ExpertTimeout       retry    no first token, or no further token, in time
+          DeadlinePassed             the request's own time is up: no fault of the server's
         ExpertOverloaded    retry    429 or a full queue; carries `retry_after`
         ExpertProtocolError retry    the server spoke something that is not a chat completion
         ExpertRejected               400, 404, 413, 422: the request is at fault; carries the server's words
         CallRefused                  never sent: the request may not ask this expert, or has asked enough
+        EndpointMissing     retry    its server does not speak the endpoint that was asked for
       LaunchError(expert)            a server of ours could not be started: what failed and how to mend it
-        EndpointMissing              its server does not speak the endpoint that was asked for
 
 `retryable` is a class attribute: the dispatcher asks, and never branches on class.
 """
@@ -20,6 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+
+from experts.types import Endpoint
 
 
 class ServiceError(Exception):
@@ -60,6 +63,12 @@ class ExpertTimeout(ExpertError):
     retryable = True
 
 
+class DeadlinePassed(ExpertTimeout):
+    """The time that the request had is over, whatever the expert's own limits; nobody else could be faster."""
+
+    retryable = False
+
+
 class ExpertOverloaded(ExpertError):
     """The expert's server or queue is full; `retry_after` is in seconds."""
 
@@ -92,16 +101,12 @@ class CallRefused(ExpertError):
     """Nothing was sent: what one request may ask of experts is used up, or this expert is outside of what it allows."""
 
 
-class LaunchError(ServiceError):
-    """A server that the gateway runs itself could not be started or kept running."""
-
-    def __init__(self, server: str, message: str) -> None:
-        super().__init__(message)
-        self.server = server
 class EndpointMissing(ExpertError):
     """Its server does not speak `endpoint`; another expert's may."""
 
-    def __init__(self, expert: str, endpoint: str) -> None:
+    retryable = True
+
+    def __init__(self, expert: str, endpoint: Endpoint) -> None:
         super().__init__(
             expert,
             f"The server of expert '{expert}' does not speak /v1/{endpoint}. Ask another expert, or leave '{endpoint}' "
@@ -110,3 +115,9 @@ class EndpointMissing(ExpertError):
         self.endpoint = endpoint
 
 
+class LaunchError(ServiceError):
+    """A server that the gateway runs itself could not be started or kept running."""
+
+    def __init__(self, server: str, message: str) -> None:
+        super().__init__(message)
+        self.server = server

@@ -1,7 +1,11 @@
 """Remember how each replica fared. A replica that failed rests; overload and client errors are not faults.
 
+    closed     it serves; after a fault it rests a moment, and others are preferred
+    open       three faults in a row: where another expert stands in, that one is asked instead
+    half open  its rest is over, or a probe has found it: one call at a time, until one is answered
+
 The rest after a fault grows from 0.5 s to 8 s, shorter than a client's usual retry budget, so a server that
-comes back is found again. When every replica rests, the balancer still sends one request: that is the probe.
+comes back is found again. A breaker never refuses: where nobody else can answer, the call is tried all the same.
 """
 
 from __future__ import annotations
@@ -9,18 +13,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from experts.types import Endpoint
 
 FIRST_REST_SECONDS = 0.5
 LONGEST_REST_SECONDS = 8.0
+MOST_DOUBLINGS = 16
+LONGEST_PAUSE_SECONDS = 60.0
+"""The longest Retry-After of a server that is heeded."""
+LACKING_SECONDS = 600.0
+"""How long it is remembered that a server does not speak an endpoint: it may be another one after a restart."""
+FAULTS_THAT_OPEN = 3
+Breaker: TypeAlias = Literal["closed", "half_open", "open"]
 
 
 @dataclass(slots=True)
 class ReplicaHealth:
-    """One replica's standing. `rests_until` is on the board's clock; 0 means it may serve now."""
+    """One replica's standing. `rests_until` is on the board's clock; 0 means it may serve now.
+
+    `trying` counts the calls that began since its last fault and have not said anything yet.
+    """
 
     rests_until: float = 0.0
     faults_in_a_row: int = 0
     in_flight: int = 0
+    trying: int = 0
     proven: bool = False
     last_error: str = ""
 
@@ -31,31 +49,62 @@ class HealthBoard:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._replicas: dict[str, ReplicaHealth] = {}
+        self._lacking: dict[tuple[str, Endpoint], float] = {}
 
     def of(self, base_url: str) -> ReplicaHealth:
         """Return the live record of one replica."""
         return self._replicas.setdefault(base_url, ReplicaHealth())
 
     def rests(self, base_url: str) -> bool:
-        """Say whether the replica should be left alone for now."""
-        return self.of(base_url).rests_until > self.clock()
+        """Say whether the replica should be left alone for now; a half-open one while a call tries it."""
+        record = self.of(base_url)
+        tried = record.trying > 0 and record.faults_in_a_row >= FAULTS_THAT_OPEN
+        return tried or record.rests_until > self.clock()
+
+    def breaker(self, base_url: str) -> Breaker:
+        """Return the state of its breaker."""
+        record = self.of(base_url)
+        if record.faults_in_a_row < FAULTS_THAT_OPEN:
+            return "closed"
+        return "open" if record.rests_until > self.clock() else "half_open"
+
+    def shut_off(self, base_url: str) -> bool:
+        """Say whether another expert is to be preferred to it: its breaker is open, or half open and being tried."""
+        return self.of(base_url).faults_in_a_row >= FAULTS_THAT_OPEN and self.rests(base_url)
 
     def served(self, base_url: str) -> None:
-        """Record that it answered: any rest ends."""
+        """Record that it answered a call: any rest ends."""
         record = self.of(base_url)
         record.rests_until, record.faults_in_a_row, record.last_error = 0.0, 0, ""
         record.proven = True
 
+    def found(self, base_url: str) -> None:
+        """Record that a probe found it: its rest ends, but an open breaker closes only once a call was answered."""
+        record = self.of(base_url)
+        if record.faults_in_a_row:
+            record.rests_until = 0.0
+        record.proven, record.last_error = True, ""
+
     def failed(self, base_url: str, error: str) -> None:
         """Record a fault (no connection, 5xx, timeout): it rests, longer each time in a row."""
         record = self.of(base_url)
-        rest = min(FIRST_REST_SECONDS * 2**record.faults_in_a_row, LONGEST_REST_SECONDS)
+        doublings = min(record.faults_in_a_row, MOST_DOUBLINGS)
+        rest = min(FIRST_REST_SECONDS * 2**doublings, LONGEST_REST_SECONDS)
         record.faults_in_a_row += 1
         record.rests_until = self.clock() + rest
         record.last_error = error
         record.proven = False
 
+    def lacking(self, base_url: str, endpoint: Endpoint) -> None:
+        """Record that its server does not speak an endpoint: no fault, and nothing to rest for."""
+        self._lacking[base_url, endpoint] = self.clock() + LACKING_SECONDS
+
+    def lacks(self, base_url: str, endpoint: Endpoint) -> bool:
+        """Say whether its server was lately found not to speak an endpoint."""
+        return self._lacking.get((base_url, endpoint), 0.0) > self.clock()
+
     def overloaded(self, base_url: str, retry_after_seconds: float) -> None:
         """Record that it asked for a pause: it rests that long, and this is no fault."""
         record = self.of(base_url)
-        record.rests_until = max(record.rests_until, self.clock() + min(retry_after_seconds, 60.0))
+        pause = min(retry_after_seconds, LONGEST_PAUSE_SECONDS)
+        record.rests_until = max(record.rests_until, self.clock() + pause)

@@ -44,7 +44,7 @@ class Prober:
         except ExpertError as error:
             self._health.of(replica.base_url).last_error = str(error)
         else:
-            self._health.served(replica.base_url)
+            self._health.found(replica.base_url)
 
     async def _run(self) -> None:
         while True:

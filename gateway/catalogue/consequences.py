@@ -97,7 +97,7 @@ class Consequences:
         except ExpertError as error:
             self._dispatcher.health.of(replica.base_url).last_error = str(error)
             return replica.base_url, str(error)
-        self._dispatcher.health.served(replica.base_url)
+        self._dispatcher.health.found(replica.base_url)
         return replica.base_url, ""
 
 

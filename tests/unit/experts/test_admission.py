@@ -54,7 +54,7 @@ async def test_experts_do_not_share_places() -> None:
 
 
 def steps() -> st.SearchStrategy[list[tuple[str, int, int]]]:
-    come = st.tuples(st.just("come"), st.sampled_from([-100, -5, 0, 0, 7]), st.just(0))
+    come = st.tuples(st.just("come"), st.sampled_from([-100, -5, 0, 0, 7]), st.integers(0, 2))
     go = st.tuples(st.sampled_from(["done", "cancel"]), st.just(0), st.integers(0, 30))
     resize = st.tuples(st.just("resize"), st.integers(1, 9), st.just(0))
     return st.lists(st.one_of(come, come, go, go, resize), max_size=60)
@@ -66,12 +66,14 @@ class Caller:
 
     priority: int
     came: int
+    client: str
     task: asyncio.Task[None] | None = None
     inside: bool = False
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def call(self, admission: Admission, places: int) -> None:
-        async with admission.place("math", LimitsConfig(max_in_flight=places, max_queue=100), 60, self.priority):
+        limits = LimitsConfig(max_in_flight=places, max_queue=100)
+        async with admission.place("math", limits, 60, self.priority, self.client):
             self.inside = True
             try:
                 await self.done.wait()
@@ -96,7 +98,7 @@ async def test_no_place_is_lost_whoever_comes_goes_or_gives_up(script: list[tupl
         if what == "resize":
             places = value
         elif what == "come":
-            caller = Caller(value, came)
+            caller = Caller(value, came, f"client {which}")
             caller.task = asyncio.create_task(caller.call(admission, places))
             callers.append(caller)
         elif what == "done" and inside:
@@ -193,3 +195,41 @@ async def test_more_places_serve_at_once_who_waits() -> None:
     one, two = LimitsConfig(max_in_flight=1), LimitsConfig(max_in_flight=2)
     async with admission.place("math", one, 5), admission.place("math", two, 0):
         assert 2 == admission.running["math"]
+
+
+async def crowd(clients: list[str], limits: LimitsConfig) -> tuple[list[str], list[str]]:
+    """Let calls queue up behind one that holds the only place; return who was served, in order, and who was not."""
+    admission, served, refused = Admission(), list[str](), list[str]()
+
+    async def call(client: str) -> None:
+        try:
+            async with admission.place("math", limits, 5, client=client):
+                served.append(client)
+        except ExpertOverloaded:
+            refused.append(client)
+
+    async with admission.place("math", limits, 5, client="first"):
+        tasks = [asyncio.create_task(call(client)) for client in clients]
+        await settle()
+    await asyncio.gather(*tasks)
+    assert (0, 0) == (admission.running["math"], admission.waiting["math"])
+    return served, refused
+
+
+async def test_one_client_floods_and_another_waits_for_one_turn_at_most() -> None:
+    served, _ = await crowd([*["flood"] * 50, "one", *["flood"] * 50, "two", "two"], LimitsConfig(max_in_flight=1))
+
+    assert ["flood", "one", "two", "flood", "two", *["flood"] * 98] == served
+
+
+async def test_in_a_full_queue_the_newest_call_of_who_has_most_makes_room() -> None:
+    served, refused = await crowd([*["flood"] * 6, "one", "two"], LimitsConfig(max_in_flight=1, max_queue=4))
+
+    assert ["flood", "one", "two", "flood"] == served
+    assert ["flood"] * 4 == refused
+
+
+async def test_who_has_most_in_a_full_queue_is_told_to_come_back() -> None:
+    served, refused = await crowd(["one", "two", "one"], LimitsConfig(max_in_flight=1, max_queue=2))
+
+    assert (["one", "two"], ["one"]) == (served, refused)
