@@ -119,7 +119,7 @@ class Attempt:
             self._health.overloaded(self.replica.base_url, error.retry_after)
         elif isinstance(error, EndpointMissing):
             self._health.lacking(self.replica.base_url, error.endpoint)
-        elif error.retryable:
+        elif error.fault:
             self._health.failed(self.replica.base_url, str(error))
 
     def _tried(self) -> None:

@@ -14,7 +14,8 @@
         EndpointMissing     retry    its server does not speak the endpoint that was asked for
       LaunchError(expert)            a server of ours could not be started: what failed and how to mend it
 
-`retryable` is a class attribute: the dispatcher asks, and never branches on class.
+`retryable` and `fault` are class attributes: the dispatcher asks, and never branches on class. `fault` says that the
+server is to blame; what only means that it is busy, or that the request cannot be served, counts against nobody.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class ExpertError(ServiceError):
     """One expert could not answer."""
 
     retryable: ClassVar[bool] = False
+    fault: ClassVar[bool] = False
 
     def __init__(self, expert: str, message: str) -> None:
         super().__init__(message)
@@ -47,6 +49,7 @@ class ExpertUnavailable(ExpertError):
     """Nothing listens, the connection broke before an answer, or the server answered 5xx."""
 
     retryable = True
+    fault = True
 
 
 class ExpertDraining(ExpertUnavailable):
@@ -61,12 +64,14 @@ class ExpertTimeout(ExpertError):
     """The first token, or the next one, did not come in time."""
 
     retryable = True
+    fault = True
 
 
 class DeadlinePassed(ExpertTimeout):
     """The time that the request had is over, whatever the expert's own limits; nobody else could be faster."""
 
     retryable = False
+    fault = False
 
 
 class ExpertOverloaded(ExpertError):
@@ -83,6 +88,7 @@ class ExpertProtocolError(ExpertError):
     """The server answered with something that is not an OpenAI chat completion."""
 
     retryable = True
+    fault = True
 
 
 class ExpertRejected(ExpertError):

@@ -108,6 +108,7 @@ class Latitude:
             parameters=call.parameters if known is None else for_expert(call.parameters, known.profile, thinking),
             deadline_seconds=self._left(),
             priority=options.priority,
+            client=self._request.client,
         )
         stand_ins = (self._default,) if self.allows(self._default) else ()
         return self.counted(self._dispatcher.open(asked, stand_ins))

@@ -301,14 +301,21 @@ def named(expert: ExpertName, snapshot: Snapshot, thinking: Thinking = "auto") -
 
 def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot, turns: int = 1) -> Dispatch:
     """Return the calls a decision becomes; calls that come in `turns`, one after the other, share the deadline."""
-    deadline = request.options.deadline_ms
+    deadline, first_token, idle = (
+        None if ms is None else ms / 1000
+        for ms in (request.options.deadline_ms, request.options.first_token_ms, request.options.idle_ms)
+    )
     calls = tuple(
         ExpertCall(
             expert=assignment.expert,
             messages=request.messages,
             parameters=for_expert(request.parameters, snapshot[assignment.expert].profile, assignment.thinking),
-            deadline_seconds=None if deadline is None else deadline / 1000 / turns,
+            deadline_seconds=None if deadline is None else deadline / turns,
+            first_token_seconds=first_token,
+            idle_seconds=idle,
             priority=request.options.priority,
+            client=request.client,
+            session=request.session or "",
             joined=not request.stream,
         )
         for assignment in decision.assignments

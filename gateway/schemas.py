@@ -49,6 +49,8 @@ class RoutingOptions(BaseModel):
     thinking: Literal["auto", "on", "off"] = "auto"
     priority: int = Field(default=0, ge=-10, le=10)
     deadline_ms: float | None = Field(default=None, gt=0, le=3_600_000)
+    first_token_ms: float | None = Field(default=None, gt=0, le=3_600_000)
+    idle_ms: float | None = Field(default=None, gt=0, le=3_600_000)
     explain: bool = False
     cache: Literal["on", "off", "refresh"] | None = None
 
@@ -63,7 +65,7 @@ class ChatRequest:
     """A chat completion request: what we read of it, and `parameters`, everything else in the body.
 
     `session` is the name under which the client keeps a conversation on its expert; `within` are the experts that the
-    client's key may use, which binds whatever the request itself says.
+    client's key may use, which binds whatever the request itself says; `client` is whose key that is.
     """
 
     model: str
@@ -73,6 +75,7 @@ class ChatRequest:
     parameters: Mapping[str, Any]
     session: str | None = None
     within: ExpertChoice = ANY_EXPERT
+    client: str = ""
 
 
 def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:

@@ -22,7 +22,7 @@ from router.types import RoutingDecision
 FORMAT = 1
 """Of what is kept. Another one does not read what this one wrote."""
 NOT_FOR_EXPERTS = frozenset({"stream_options"})
-NOT_ABOUT_THE_ANSWER = {"cache", "explain", "priority", "deadline_ms"}
+NOT_ABOUT_THE_ANSWER = {"cache", "explain", "priority", "deadline_ms", "first_token_ms", "idle_ms"}
 
 
 def key_of(

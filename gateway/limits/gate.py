@@ -75,6 +75,7 @@ class Gate:
 
     Args:
         limited: told the cause of each refusal.
+        paid: told what each expert's part of a request cost.
         unavailable: told "admitted" or "refused" for each request that nobody could count.
     """
 
@@ -88,10 +89,11 @@ class Gate:
         prices: Prices,
         limited: Callable[[str], None] = lambda _: None,
         unavailable: Callable[[str], None] = lambda _: None,
+        paid: Callable[[ExpertName, float], None] = lambda _expert, _cost: None,
     ) -> None:
         self._limiter, self._config = limiter, config
         self._book, self._ledger, self._prices = book, ledger, prices
-        self._limited, self._unavailable = limited, unavailable
+        self._limited, self._unavailable, self._paid = limited, unavailable, paid
         self._rests_until = 0.0
 
     async def admit(self, client: Client, request: ChatRequest | None = None) -> Visit:
@@ -195,6 +197,8 @@ class Gate:
         """Write a request's line into the ledger and return what it cost."""
         costs = {expert: self._prices.paid(expert, usage) for expert, usage in used.items()}
         self._ledger.add(key, used, costs)
+        for expert, cost in costs.items():
+            self._paid(expert, cost)
         return sum(costs.values())
 
     def _failed(self, error: LimitsUnavailable) -> None:
@@ -203,12 +207,12 @@ class Gate:
 
 
 def confined(request: ChatRequest, client: Client) -> ChatRequest:
-    """Return the request as the client's key lets it be: its experts, and its priority or a lower one."""
+    """Return the client's request as its key lets it be: its experts, and its priority or a lower one."""
     record = client.record
     if record is None:
-        return request
+        return replace(request, client=client.key_id)
     options, most = request.options, record.priority
     if most is not None:
         asked = options.priority if "priority" in options.model_fields_set else most
         options = options.model_copy(update={"priority": min(asked, most)})
-    return replace(request, options=options, within=as_choice(record))
+    return replace(request, options=options, within=as_choice(record), client=client.key_id)
