@@ -11,7 +11,6 @@ from typing import NamedTuple
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
@@ -19,11 +18,12 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from aggregator.types import FusionReport
-from experts.types import ExpertName
+from experts.types import CallFacts, ExpertName
 from router.types import RoutingDecision
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
@@ -52,10 +52,24 @@ class Metrics:
         self.decisions = self._counter(
             "consilium_decisions_total", "Decisions by policy, first domain and first expert.", "policy domain expert"
         )
+        self.confidence = self._histogram(
+            "consilium_decision_confidence", "How sure decisions were, by policy.", "policy", TENTHS
+        )
         self.tokens = self._counter("consilium_tokens_total", "Tokens by expert and kind.", "expert kind")
         self.attempts = self._counter(
             "consilium_attempts_total", "Calls to expert servers, retries included.", "expert"
         )
+        self.retries = self._counter(
+            "consilium_retries_total", "Attempts after the first of a call, by who answered at last.", "expert"
+        )
+        self.attempt_failures = self._counter(
+            "consilium_attempt_failures_total", "Attempts that failed, by kind of error.", "expert error"
+        )
+        self.queue = self._histogram("consilium_queue_seconds", "Call to a place at the expert.", "expert", SLOW)
+        self.inter_token = self._histogram(
+            "consilium_inter_token_seconds", "Mean time between tokens of an answer.", "expert", FAST
+        )
+        self.cost = self._counter("consilium_cost_usd_total", "What answers cost, by expert.", "expert")
         self.failures = self._counter("consilium_fusion_failures_total", "Candidates that failed.", "expert strategy")
         self.fusions = self._counter("consilium_fusions_total", "Answers by fusion strategy.", "strategy")
         self.feedback = self._counter("consilium_feedback_total", "Feedback by arm and what it did.", "arm outcome")
@@ -70,8 +84,11 @@ class Metrics:
         )
         self.cache = self._counter("consilium_cache_total", "Requests that wanted a kept answer.", "outcome")
         self.arms = self._counter("consilium_arm_requests_total", "Answers by arm of the split.", "arm")
-        self.loop_lag = Gauge(
-            "consilium_loop_lag_seconds", "Delay of the event loop, last seen.", registry=self.registry
+        self.loop_lag = Histogram(
+            "consilium_loop_lag_seconds",
+            "Delay of the event loop, twice a second.",
+            registry=self.registry,
+            buckets=FAST,
         )
         self.registry.register(_LoadCollector(load, encoder))
 
@@ -87,6 +104,25 @@ class Metrics:
         self.decisions.labels(decision.policy, domain, decision.assignments[0].expert).inc()
         for stage, milliseconds in decision.timings_ms.items():
             self.route.labels(stage).observe(milliseconds / 1000)
+        self.confidence.labels(decision.policy).observe(decision.confidence)
+
+    def called(self, calls: Iterable[CallFacts]) -> None:
+        """Count what happened in the calls of one request, each arm of a fusion on its own."""
+        for facts in calls:
+            expert = facts.expert
+            if facts.attempts:
+                self.queue.labels(expert).observe(facts.waited_seconds)
+            if facts.attempts > 1:
+                self.retries.labels(expert).inc(facts.attempts - 1)
+            for failure in facts.failures:
+                who, _, error = failure.partition(": ")
+                self.attempt_failures.labels(who, error).inc()
+            if (seconds := seconds_between_tokens(facts)) is not None:
+                self.inter_token.labels(expert).observe(seconds)
+
+    def paid(self, expert: ExpertName, cost_usd: float) -> None:
+        """Count what an answer cost."""
+        self.cost.labels(expert).inc(cost_usd)
 
     def answered(self, report: FusionReport) -> None:
         """Count what one answer took."""
@@ -104,6 +140,14 @@ class Metrics:
     def text(self) -> bytes:
         """Return everything in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+def seconds_between_tokens(facts: CallFacts) -> float | None:
+    """Return the mean time from one token of an answer to the next; None where that cannot be told."""
+    if facts.usage is None or facts.first_token_seconds is None or facts.total_seconds is None:
+        return None
+    gaps = facts.usage.completion_tokens - 1
+    return None if gaps < 1 else (facts.total_seconds - facts.first_token_seconds) / gaps
 
 
 class _LoadCollector:

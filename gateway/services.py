@@ -338,7 +338,7 @@ async def measure_lag(metrics: Metrics) -> None:
     while True:
         begun = loop.time()
         await asyncio.sleep(LAG_INTERVAL_SECONDS)
-        metrics.loop_lag.set(max(0.0, loop.time() - begun - LAG_INTERVAL_SECONDS))
+        metrics.loop_lag.observe(max(0.0, loop.time() - begun - LAG_INTERVAL_SECONDS))
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:

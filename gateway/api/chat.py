@@ -139,6 +139,7 @@ def account(exchange: Exchange, text: str) -> None:
     report, services, told = exchange.answering.stream.report, exchange.services, exchange.told
     if exchange.answering.cache != HIT:
         services.metrics.answered(report)
+        services.metrics.called(exchange.answering.meter.calls)
     exchange.visit.end(exchange.answering.meter.used)
     told["answered_by"] = report.answered_by
     told["prompt_tokens"], told["completion_tokens"] = report.usage.prompt_tokens, report.usage.completion_tokens

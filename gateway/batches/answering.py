@@ -164,6 +164,7 @@ class Answerer:
             visit.end(answering.meter.used)
             if self._metrics is not None:
                 self._metrics.answered(answering.stream.report)
+                self._metrics.called(answering.meter.calls)
         return self._body(answer, answering, route)
 
     def _body(self, answer: FusedAnswer, answering: Answering, route: Route) -> dict[str, Any]:

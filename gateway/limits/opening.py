@@ -71,6 +71,7 @@ def opened_gate(
         prices=ListPrices(registry),
         limited=lambda cause: metrics.limited.labels(cause).inc(),
         unavailable=lambda outcome: metrics.uncounted.labels(outcome).inc(),
+        paid=metrics.paid,
     )
     stack.push_async_callback(gate.aclose)
     return gate

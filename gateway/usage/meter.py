@@ -16,10 +16,11 @@ CHARACTERS_PER_TOKEN = 4
 
 
 class Meter:
-    """Adds up what the calls of one request take, by the expert that really answered."""
+    """Adds up what the calls of one request take, by the expert that really answered; `calls` are those that ended."""
 
     def __init__(self) -> None:
         self.used: dict[ExpertName, Usage] = {}
+        self.calls: list[CallFacts] = []
 
     @property
     def total(self) -> Usage:
@@ -38,6 +39,7 @@ class Meter:
                         characters += len(chunk.text)
                         yield chunk
             finally:
+                self.calls.append(stream.facts)
                 if stream.facts.usage is not None:
                     self._add(stream.facts.expert, stream.facts.usage)
                 elif said:
