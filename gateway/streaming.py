@@ -1,22 +1,30 @@
-"""A fused answer as server-sent events. The first chunk is awaited before the response begins, so that an
+"""A fused answer as server-sent events. The first frame is awaited before the response begins, so that an
 early failure still becomes an HTTP status; a later one becomes an error event and the stream ends there.
+
+Frames that are there together are sent together: what an answer costs a busy gateway then goes by how often it is
+looked at, not by its number of tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from anyio import CancelScope
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from experts.errors import ServiceError
-from gateway.errors import error_body
+from gateway.errors import ClientGone, error_body
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
+MOST_AHEAD = 256
+"""Frames that may wait for the client to take them; then whoever writes them waits."""
+T = TypeVar("T")
 
 
 def frame(body: Mapping[str, Any]) -> bytes:
@@ -25,62 +33,142 @@ def frame(body: Mapping[str, Any]) -> bytes:
 
 
 class Primed:
-    """A stream of wire chunks whose first one, if it came in time, is already here.
+    """A stream of frames whose first one, if it came in time, is already here. Whoever holds it closes it.
 
-    `started` is False when `patience_seconds` passed first: the response then begins with keep-alives.
-    Whoever iterates `events` closes the source by finishing or closing the iterator.
+    A task of its own reads the source, so that whatever has come can be taken at once.
     """
 
-    def __init__(self, source: AsyncGenerator[dict[str, Any], None]) -> None:
+    def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
         self._source = source
-        self._next: asyncio.Task[dict[str, Any] | None] | None = None
+        self._ready: list[bytes] = []
+        self._news: asyncio.Future[bool] | None = None
+        self._room = asyncio.Event()
+        self._begun = self._ended = False
+        self._reading: asyncio.Task[None] | None = None
 
     async def prime(self, patience_seconds: float) -> None:
-        """Wait for the first chunk, at most so long.
+        """Wait for the first frame, at most so long.
 
         Raises:
             ServiceError: it failed early; nothing has been sent.
         """
-        self._next = self._fetch()
+        self._reading = asyncio.create_task(self._read(), name="stream")
         try:
-            await asyncio.wait({self._next}, timeout=patience_seconds)
+            await self._something(patience_seconds)
         except asyncio.CancelledError:
             await self.aclose()
             raise
-        if self._next.done() and (error := self._next.exception()):
-            raise error
+        if self._ended and not self._ready:
+            self._reading.result()
+        self._begun = True
 
-    def _fetch(self) -> asyncio.Task[dict[str, Any] | None]:
-        async def fetch() -> dict[str, Any] | None:
-            return await anext(self._source, None)
+    async def taken(self, keep_alive_seconds: float) -> bytes | None:
+        """Return all that has come, as soon as there is something; a comment where nothing does for that long, None at
+        the end.
+        """
+        if not self._ready:
+            if self._ended:
+                assert self._reading is not None
+                self._reading.result()
+                return None
+            if not await self._something(keep_alive_seconds):
+                return KEEP_ALIVE
+        taken = b"".join(self._ready)
+        self._ready.clear()
+        self._room.set()
+        return taken or await self.taken(keep_alive_seconds)
 
-        return asyncio.create_task(fetch())
-
-    async def events(self, keep_alive_seconds: float) -> AsyncIterator[bytes]:
-        """Yield the frames; a comment whenever nothing came for `keep_alive_seconds`."""
+    async def _something(self, patience_seconds: float) -> bool:
+        """Wait for a frame or the end; False when neither comes."""
+        if self._ready or self._ended:
+            return True
+        loop = asyncio.get_running_loop()
+        self._news = news = loop.create_future()
+        timer = loop.call_later(patience_seconds, _settle, news, False)
         try:
-            while True:
-                self._next = self._next or self._fetch()
-                await asyncio.wait({self._next}, timeout=keep_alive_seconds)
-                if not self._next.done():
-                    yield KEEP_ALIVE
-                    continue
-                chunk, self._next = self._next.result(), None
-                if chunk is None:
-                    yield DONE
-                    return
-                yield frame(chunk)
-        except ServiceError as error:
-            yield frame(error_body(error))
+            came: bool = await news
+            return came
         finally:
-            # Starlette cancels by scope: without a shield the clean-up itself would be cancelled.
-            with CancelScope(shield=True):
-                await self.aclose()
+            timer.cancel()
+
+    async def _read(self) -> None:
+        try:
+            async for each in self._source:
+                self._ready.append(each)
+                _settle(self._news, True)
+                if len(self._ready) >= MOST_AHEAD:
+                    self._room.clear()
+                    await self._room.wait()
+        except ServiceError as error:
+            if not self._begun and not self._ready:
+                raise
+            self._ready.append(frame(error_body(error)))
+        finally:
+            self._ended = True
+            _settle(self._news, True)
 
     async def aclose(self) -> None:
         """Abort whatever is still being written."""
-        if self._next is not None and not self._next.done():
-            self._next.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
             with suppress(asyncio.CancelledError, ServiceError):
-                await self._next
+                await self._reading
         await self._source.aclose()
+
+
+def _settle(news: asyncio.Future[bool] | None, value: bool) -> None:
+    if news is not None and not news.done():
+        news.set_result(value)
+
+
+class EventStream(Response):
+    """The response that sends a primed stream, and closes it: at its end, or when the client has gone."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, primed: Primed, keep_alive_seconds: float, headers: Mapping[str, str]) -> None:
+        self._primed, self._keep_alive_seconds = primed, keep_alive_seconds
+        self.status_code, self.background = 200, None
+        self.init_headers({**headers, "cache-control": "no-cache", "x-accel-buffering": "no"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it all; a client that has gone is no error here."""
+        try:
+            with suppress(ClientGone):
+                await while_connected(receive, self._send(send))
+        finally:
+            with CancelScope(shield=True):  # else a cancelled scope would cancel the clean-up too
+                await self._primed.aclose()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        while (taken := await self._primed.taken(self._keep_alive_seconds)) is not None:
+            await send({"type": "http.response.body", "body": taken, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work unless the client goes away first; then it is cancelled, and with it every upstream call.
+
+    The work is done here and not in a task of its own: the one beside it only waits for the client to go.
+
+    Raises:
+        ClientGone: nobody is left to answer.
+    """
+    here = asyncio.current_task()
+    assert here is not None
+    gone = asyncio.create_task(_disconnected(receive, here))
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if gone.done() and not here.uncancel():
+            raise ClientGone("The client closed the connection.") from None
+        raise
+    finally:
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive, waiting: asyncio.Task[Any]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    waiting.cancel()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from starlette.types import Receive
 
 from gateway.api.documentation import CHAT_BODY
@@ -17,7 +15,6 @@ from gateway.auth import Client
 from gateway.cache import BYPASS, HIT
 from gateway.decisions import Remembered
 from gateway.deps import ClientDep, ServicesDep
-from gateway.errors import ClientGone
 from gateway.limits import Visit
 from gateway.limits.gate import confined
 from gateway.middleware import read_body
@@ -25,11 +22,10 @@ from gateway.pipeline import VIRTUAL_MODELS, Answering
 from gateway.responses import JsonResponse
 from gateway.schemas import ChatRequest, parse_chat
 from gateway.services import Services
-from gateway.streaming import Primed
+from gateway.streaming import DONE, EventStream, Primed, frame, while_connected
 from gateway.translate import Envelope, decision_headers, explanation, header_value, whole_body, wire_chunks
 
 api = APIRouter()
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +101,20 @@ async def streamed(receive: Receive, exchange: Exchange, envelope: Envelope) -> 
     asked_usage = bool((chat.parameters.get("stream_options") or {}).get("include_usage"))
     chunks = wire_chunks(answering.stream, envelope, include_usage=asked_usage)
     primed = Primed(_accounted(chunks, exchange))
-    await while_connected(receive, primed.prime(services.settings.keep_alive_seconds))
-    headers = {**answer_headers(answering, services), "cache-control": "no-cache", "x-accel-buffering": "no"}
-    events = primed.events(services.settings.keep_alive_seconds)
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    patience = services.settings.keep_alive_seconds
+    await while_connected(receive, primed.prime(patience))
+    return EventStream(primed, patience, answer_headers(answering, services))
 
 
-async def _accounted(
-    chunks: AsyncGenerator[dict[str, Any], None], exchange: Exchange
-) -> AsyncGenerator[dict[str, Any], None]:
+async def _accounted(chunks: AsyncGenerator[dict[str, Any], None], exchange: Exchange) -> AsyncGenerator[bytes, None]:
     words: list[str] = []
     text = ""
     try:
         async for chunk in chunks:
             if exchange.judged:
                 words.append(visible_text(chunk))
-            yield chunk
+            yield frame(chunk)
+        yield DONE
         text = "".join(words)
     finally:
         await chunks.aclose()
@@ -178,27 +172,3 @@ def cost_usd(answering: Answering, services: Services) -> float | None:
             return None
         total += price.of(usage.prompt_tokens, usage.completion_tokens)
     return total if report.usage_by_expert else None
-
-
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work unless the client goes away first; then it is cancelled, and with it every upstream call.
-
-    Raises:
-        ClientGone: nobody is left to answer.
-    """
-    task, gone = asyncio.create_task(work), asyncio.create_task(_disconnected(receive))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGone("The client closed the connection.")
-    finally:
-        for each in (task, gone):
-            each.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
