@@ -33,7 +33,7 @@ ADMIN, ALICE, MALLORY = "admin-8c1f02d4-secret", "alice-51aa77e0-secret", "mallo
 UPSTREAM_KEY = "upstream-2f6e88aa-secret"
 SECRETS = (ADMIN, ALICE, MALLORY, UPSTREAM_KEY)
 LARGEST_BODY, LARGEST_FILE = 128 * 1024, 256 * 1024
-PATIENCE_SECONDS = 1.5
+PATIENCE_SECONDS = 1.2
 """The attacked gateway's, for slow clients."""
 READABLE = (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), str(Path(__file__).parents[2]))
 SYSTEM = ("/proc/", "/sys/", "/dev/null", "/dev/urandom", "/etc/", "/usr/share/zoneinfo")
@@ -54,7 +54,7 @@ class Watch:
     def note(self, event: str, told: tuple[Any, ...]) -> None:
         """Take one of Python's audit events, from the gateway's threads only."""
         thread = threading.current_thread()
-        if not self.on or not (thread.ident in self.threads or thread.name.startswith(("asyncio_", "ThreadPool"))):
+        if not self.on or not (thread.ident in self.threads or thread.name.startswith("asyncio_")):
             return
         if event == "open" and isinstance(told[0], str | bytes):
             writes = bool((told[2] or 0) & WRITING)
@@ -79,6 +79,11 @@ class Watch:
 
 WATCH = Watch()
 sys.addaudithook(WATCH.note)
+
+
+def said_back(body: dict[str, Any]) -> str:
+    """Answer with the last message, whatever it is."""
+    return f"you said: {body['messages'][-1].get('content')}"
 
 
 class Lines(logging.Handler):
@@ -165,7 +170,7 @@ def attacked(**sections: Any) -> Iterator[Target]:
 async def _serve(
     folder: Path, sections: dict[str, Any], found: list[Target], up: threading.Event, stop: threading.Event
 ) -> None:
-    config, expert = _config(sections), FakeExpert(models=("math", "prose"))
+    config, expert = _config(sections), FakeExpert(models=("math", "prose"), reply=said_back)
     async with serving(expert):
         replica = {"base_url": expert.url, "api_key": UPSTREAM_KEY}
         experts = [{"name": name, "replicas": [replica], "domains": [name]} for name in ("math", "prose")]
