@@ -76,7 +76,6 @@ class Gate:
     Args:
         limited: told the cause of each refusal.
         paid: told what each expert's part of a request cost.
-        paid: told what each expert's part of a request cost.
         unavailable: told "admitted" or "refused" for each request that nobody could count.
     """
 
@@ -198,8 +197,6 @@ class Gate:
         """Write a request's line into the ledger and return what it cost."""
         costs = {expert: self._prices.paid(expert, usage) for expert, usage in used.items()}
         self._ledger.add(key, used, costs)
-        for expert, cost in costs.items():
-            self._paid(expert, cost)
         for expert, cost in costs.items():
             self._paid(expert, cost)
         return sum(costs.values())
