@@ -76,6 +76,9 @@ class Metrics:
         self.alarms = self._counter("consilium_drift_alarms_total", "Experts that changed.", "expert direction")
         self.rollbacks = self._counter("consilium_rollbacks_total", "Returns to an earlier version.", "cause")
         self.judgements = self._counter("consilium_judgements_total", "Answers judged by an expert.", "outcome")
+        self.failed_open = self._counter(
+            "consilium_routing_failed_open_total", "Requests whose routing failed open.", "cause"
+        )
         self.shadows = self._counter("consilium_shadow_decisions_total", "Shadow decisions.", "agreed")
         self.batch_lines = self._counter("consilium_batch_lines_total", "Lines of batches that ended.", "outcome")
         self.limited = self._counter("consilium_limited_total", "Requests beyond a key's limits.", "cause")
@@ -105,6 +108,8 @@ class Metrics:
         for stage, milliseconds in decision.timings_ms.items():
             self.route.labels(stage).observe(milliseconds / 1000)
         self.confidence.labels(decision.policy).observe(decision.confidence)
+        if decision.failed_open is not None:
+            self.failed_open.labels(decision.failed_open).inc()
 
     def called(self, calls: Iterable[CallFacts]) -> None:
         """Count what happened in the calls of one request, each arm of a fusion on its own."""

@@ -267,6 +267,7 @@ def decision_headers(decision: RoutingDecision, ignored: Iterable[str]) -> dict[
         "x-consilium-domains": ",".join(f"{domain}={p:.2f}" for domain, p in top),
         "x-consilium-policy": decision.policy,
         "x-consilium-confidence": f"{decision.confidence:.3f}",
+        "x-consilium-failed-open": decision.failed_open or "",
         "x-consilium-route-ms": f"{sum(decision.timings_ms.values()):.1f}",
         "x-consilium-ignored": ",".join(ignored),
     }

@@ -28,7 +28,11 @@ class NoEligibleExpert(RoutingError):
 
 
 class ClassifierUnavailable(RoutingError):
-    """The classifier failed or did not finish within its budget."""
+    """The classifier failed, or did not finish within its budget; `cause` is "broken" or "slow"."""
+
+    def __init__(self, message: str, *, cause: str = "broken") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class UnknownPolicy(RoutingError):

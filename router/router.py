@@ -148,11 +148,12 @@ class Router:
         try:
             scores = self._recall.scores(key) or await self._classify(query)
         except ClassifierUnavailable as error:
-            return self._without_scores(query, profiles, begun, name, f"routing failed open: {error}", 0.0)
+            decision = self._without_scores(query, profiles, begun, name, f"routing failed open: {error}", 0.0)
+            return replace(decision, failed_open=error.cause)
         self._recall.keep_scores(key, scores)
         if self.reader is not None and query.may_be_read:
             scores = await self.reader.refine(query, scores, wanted=getattr(policy, "wants_a_reading", False))
-        decision = policy.decide(query, scores, profiles, self.context)
+        decision = replace(policy.decide(query, scores, profiles, self.context), vector=scores.vector)
         if self.reader is None:
             self._recall.keep_decision(key, query, profiles, decision)
         return _timed(decision, scores, begun)
@@ -197,7 +198,7 @@ class Router:
                 return await self.classifier.classify(query)
         except TimeoutError:
             budget = f"{self.config.budget_ms:g} ms"
-            raise ClassifierUnavailable(f"classification took longer than {budget}") from None
+            raise ClassifierUnavailable(f"classification took longer than {budget}", cause="slow") from None
 
     def _without_scores(
         self,

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.types import Domain, ExpertName, Message
+from experts.types import Domain, Endpoint, ExpertName, Message
 
 Thinking: TypeAlias = Literal["auto", "on", "off"]
 """Asked of a request: decide, think, do not. Said of an assignment: left as the server has it, on, off."""
@@ -26,6 +26,7 @@ class Constraints:
         modalities: what the conversation contains.
         capabilities: what the request needs ("tools", "json_schema").
         min_context_tokens: estimated tokens of the conversation and the answer asked for.
+        endpoint: where its servers are asked; None where that does not matter.
         unfit: experts that cannot serve now, with the reason (no healthy replica, draining).
     """
 
@@ -35,6 +36,7 @@ class Constraints:
     modalities: frozenset[str] = frozenset({"text"})
     capabilities: frozenset[str] = frozenset()
     min_context_tokens: int = 0
+    endpoint: Endpoint | None = None
     unfit: Mapping[ExpertName, str] = field(default_factory=dict)
 
 
@@ -197,6 +199,8 @@ class RoutingDecision:
         fusion: the strategy this plan is made for; None leaves that to the request.
         cost_usd: expected cost when everybody assigned is asked.
         difficulty: 0..1, where an expert was asked to read the query.
+        failed_open: why the default expert answers unseen: the classifier was "slow" or "broken"; else None.
+        vector: the classifier's unit vector of what the conversation asks, for whoever draws a map of queries.
     """
 
     assignments: tuple[Assignment, ...]
@@ -214,3 +218,5 @@ class RoutingDecision:
     fusion: str | None = None
     cost_usd: float | None = None
     difficulty: float | None = None
+    failed_open: str | None = None
+    vector: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
