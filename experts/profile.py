@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from experts.types import Domain, ExpertName
+from experts.types import Domain, Endpoint, ExpertName
 
 EVERYWHERE: Domain = "*"
 """Stands for all domains at once in what was learnt about an expert; no domain is called that."""
@@ -96,6 +96,7 @@ class SkillProfile:
         thinking: its thinking switch; None when it has none.
         learned: log odds that feedback has added to its skill, by domain and `EVERYWHERE`; empty before any.
         fusing: how well it fuses others' answers, where measured; routing does not look at it.
+        endpoints: what its servers speak, where somebody said.
     """
 
     expert: ExpertName
@@ -115,6 +116,11 @@ class SkillProfile:
     thinking: ThinkingSwitch | None = None
     learned: Mapping[Domain, float] = field(default_factory=dict)
     fusing: FuserFigures | None = None
+    endpoints: frozenset[Endpoint] | None = None
+
+    def speaks(self, endpoint: Endpoint) -> bool:
+        """Say whether its servers may be asked at an endpoint, as far as anybody said."""
+        return self.endpoints is None or endpoint in self.endpoints
 
     def shift(self, domain: Domain) -> float:
         """Return the log odds that feedback has added to its skill in a domain."""

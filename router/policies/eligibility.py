@@ -74,6 +74,11 @@ def _context_window(profile: SkillProfile, constraints: Constraints) -> str | No
     return f"context window of {window} tokens, about {needed} needed"
 
 
+def _endpoint(profile: SkillProfile, constraints: Constraints) -> str | None:
+    endpoint = constraints.endpoint
+    return None if endpoint is None or profile.speaks(endpoint) else f"does not speak {endpoint}"
+
+
 RULES: tuple[tuple[Callable[[Constraints], object], Rule], ...] = (
     (attrgetter("allow"), _allowed),
     (attrgetter("deny"), _denied),
@@ -81,6 +86,7 @@ RULES: tuple[tuple[Callable[[Constraints], object], Rule], ...] = (
     (attrgetter("modalities"), _modalities),
     (attrgetter("capabilities"), _capabilities),
     (attrgetter("min_context_tokens"), _context_window),
+    (attrgetter("endpoint"), _endpoint),
     (attrgetter("unfit"), _fit_to_serve),
 )
 """Each rule with what it reads of the constraints: where that is empty, nobody is looked at."""
