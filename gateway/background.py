@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 
 from gateway.logs import facts
@@ -17,10 +18,12 @@ class Background:
     Args:
         name: for the log.
         limit: most running at once.
+        per_second: most begun in a second, over time; up to `limit` are saved up. None begins all that fit.
     """
 
-    def __init__(self, name: str, limit: int) -> None:
-        self.name, self.limit = name, limit
+    def __init__(self, name: str, limit: int, per_second: float | None = None) -> None:
+        self.name, self.limit, self.per_second = name, limit, per_second
+        self._saved, self._counted_at = float(limit), time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -30,13 +33,24 @@ class Background:
 
     def start(self, work: Coroutine[None, None, None]) -> bool:
         """Run the work beside everything else; False when it was dropped because too much is running."""
-        if self.full:
+        if self.full or not self._affordable():
             work.close()
             return False
         task = asyncio.create_task(work, name=self.name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return True
+
+    def _affordable(self) -> bool:
+        """Pay for one, if there is something saved up."""
+        if self.per_second is None:
+            return True
+        now = time.monotonic()
+        self._saved = min(self.limit, self._saved + self.per_second * (now - self._counted_at))
+        self._counted_at = now
+        affordable = self._saved >= 1
+        self._saved -= affordable
+        return affordable
 
     async def aclose(self) -> None:
         """Stop whatever still runs."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.types import Receive
 
+from experts.errors import ServiceError
 from gateway.api.documentation import CHAT_BODY
 from gateway.auth import Client
 from gateway.cache import BYPASS, HIT
 from gateway.decisions import Remembered
-from gateway.deps import ClientDep, ServicesDep
+from gateway.deps import client_of, services_of
 from gateway.limits import Visit
 from gateway.limits.gate import confined
 from gateway.middleware import read_body
@@ -25,7 +27,17 @@ from gateway.services import Services
 from gateway.streaming import DONE, EventStream, Primed, frame, while_connected
 from gateway.translate import Envelope, decision_headers, explanation, header_value, whole_body, wire_chunks
 
-api = APIRouter()
+
+class Direct(APIRoute):
+    """A route whose handler is given the request and nothing else: it needs none of what the framework works out."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler itself."""
+        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return handler
+
+
+api = APIRouter(route_class=Direct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +54,10 @@ class Exchange:
 
 
 @api.post("/v1/chat/completions", openapi_extra=CHAT_BODY)
-async def chat_completions(request: Request, services: ServicesDep, client: ClientDep) -> Response:
+async def chat_completions(request: Request) -> Response:
     """Answer a conversation: the router picks the expert unless `model` names one."""
+    services = await services_of(request)
+    client = await client_of(request)
     content = await read_body(request.receive, request.headers, services.settings.max_body_bytes)
     chat = confined(parse_chat(content, request.headers), client)
     request.state.told = {"model": known_model(chat, services), "stream": chat.stream, "key": client.key_id}
@@ -68,7 +82,11 @@ async def answered(request: Request, chat: ChatRequest, services: Services, clie
     told["experts"] = [assignment.expert for assignment in answering.decision.assignments]
     explained = explanation(answering.decision, answering.fusion, answering.ignored) if chat.options.explain else None
     envelope = Envelope.begin(request.state.request_id, explained)
-    return await (streamed if chat.stream else whole)(request.receive, exchange, envelope)
+    try:
+        return await (streamed if chat.stream else whole)(request.receive, exchange, envelope)
+    except ServiceError:
+        request.state.headers = {**request.state.headers, **attempts_header(answering)}
+        raise
 
 
 def wants_text(chat: ChatRequest, services: Services) -> bool:
@@ -141,14 +159,19 @@ def account(exchange: Exchange, text: str) -> None:
     services.feedback.answered(exchange.entry, exchange.chat, report, cost, text if exchange.judged else None)
 
 
+def attempts_header(answering: Answering) -> dict[str, str]:
+    """Return how many calls to servers it took so far, where there was any."""
+    attempts = answering.stream.report.attempts
+    return {"x-consilium-attempts": str(attempts)} if attempts else {}
+
+
 def answer_headers(answering: Answering, services: Services) -> dict[str, str]:
     """Return the headers of an answer; `x-consilium-experts` names who really answers, stand-ins included."""
     report = answering.stream.report
     headers = decision_headers(answering.decision, answering.ignored)
     if report.strategy == "single" and report.answered_by:
         headers["x-consilium-experts"] = header_value(report.answered_by)
-    if report.attempts:
-        headers["x-consilium-attempts"] = str(report.attempts)
+    headers |= attempts_header(answering)
     if (cost := cost_usd(answering, services)) is not None:
         headers["x-consilium-cost-usd"] = f"{cost:.8f}"
     return headers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import typer
@@ -21,7 +20,7 @@ from gateway.cli.options import (
     settings_with,
 )
 from gateway.cli.progress import FleetProgress
-from gateway.cli.server import Server, listening_socket
+from gateway.cli.server import Server, listening_socket, run
 from gateway.logs import configure
 from gateway.settings import Settings
 
@@ -42,7 +41,7 @@ def serve(
     listener = listening_socket(settings.host, settings.port)
     typer.echo(greeting(settings, [expert.name for expert in read.experts], key_file), err=True)
     with FleetProgress(console) as progress:
-        asyncio.run(Server(settings, create_app(settings, read, root, progress=progress)).run_until_signal(listener))
+        run(Server(settings, create_app(settings, read, root, progress=progress)).run_until_signal(listener))
 
 
 def greeting(settings: Settings, experts: list[str], key_file: Path | None = None) -> str:

@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from experts.errors import LaunchError
@@ -38,6 +40,12 @@ def listening_socket(host: str, port: int) -> socket.socket:
         raise LaunchError("gateway", f"Cannot listen on {host}:{port} ({reason}): choose another --port.") from error
     listener.set_inheritable(True)
     return listener
+
+
+def run(serving: Coroutine[Any, Any, None]) -> None:
+    """Run a gateway to its end, on uvloop: a request takes half the time of asyncio's own loop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serving)
 
 
 class Uvicorn(uvicorn.Server):

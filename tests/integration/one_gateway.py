@@ -5,13 +5,12 @@ python -m tests.integration.one_gateway CONFIG.json PORT
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
 
 from gateway.app import create_app
-from gateway.cli.server import Server, listening_socket
+from gateway.cli.server import Server, listening_socket, run
 from gateway.configuration import GatewayConfig
 from gateway.settings import Settings
 from tests.fakes.encoder import FakeEncoder
@@ -22,7 +21,7 @@ def main(config: Path, port: int) -> None:
     settings = Settings(port=port)
     read = GatewayConfig.model_validate(json.loads(config.read_text()))
     app = create_app(settings, read, config.parent, encoder=FakeEncoder())
-    asyncio.run(Server(settings, app).run_until_signal(listening_socket("127.0.0.1", port)))
+    run(Server(settings, app).run_until_signal(listening_socket("127.0.0.1", port)))
 
 
 if __name__ == "__main__":
