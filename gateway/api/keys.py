@@ -1,12 +1,13 @@
-"""/admin/keys: give out keys, list them, revoke them. A key's secret is in one answer only."""
+"""/admin/keys: give out keys, list and change them, revoke them. A key's secret is in one answer only."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from gateway.deps import AdminDep, ServicesDep
 from gateway.errors import InvalidRequest, UnknownKey
@@ -17,8 +18,18 @@ from gateway.responses import JsonResponse
 from gateway.services import Services
 
 api = APIRouter()
+T = TypeVar("T")
+PATCH = TypeAdapter(dict[str, Any])
 BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": KeyBody.model_json_schema()}}}
+}
+
+
+CHANGE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {**KeyBody.model_json_schema(), "required": []}}},
+    }
 }
 
 
@@ -48,6 +59,22 @@ async def show_key(key_id: str, services: ServicesDep, admin: AdminDep) -> dict[
     return dict(shown(record, services.keys.clock()))
 
 
+@api.patch("/admin/keys/{key_id}", openapi_extra=CHANGE)
+async def change_key(key_id: str, request: Request, services: ServicesDep, admin: AdminDep) -> dict[str, Any]:
+    """Change fields of a key (JSON merge patch: null takes a limit away); its secret stays."""
+    content = await read_body(request.receive, request.headers, services.settings.max_body_bytes)
+    patch = parsed_patch(content)
+
+    def read(whole: Mapping[str, Any]) -> KeyBody:
+        body = checked(lambda: KeyBody.model_validate(whole))
+        if patch.get("experts"):
+            check_experts(body, services)
+        return body
+
+    record = await services.keys.change(key_id, patch, read)
+    return dict(shown(record, services.keys.clock()))
+
+
 @api.delete("/admin/keys/{key_id}")
 async def revoke_key(key_id: str, services: ServicesDep, admin: AdminDep) -> dict[str, Any]:
     """Let nobody in with a key any more; what it is being answered goes on."""
@@ -61,8 +88,31 @@ def parsed(content: bytes) -> KeyBody:
     Raises:
         InvalidRequest: it is not JSON, or a field is missing, unknown or out of range.
     """
+    return checked(lambda: KeyBody.model_validate_json(content))
+
+
+def parsed_patch(content: bytes) -> dict[str, Any]:
+    """Read the fields that are to change.
+
+    Raises:
+        InvalidRequest: it is not a JSON object of a key's fields.
+    """
+    patch = checked(lambda: PATCH.validate_json(content))
+    if unknown := sorted(patch.keys() - KeyBody.model_fields.keys()):
+        raise InvalidRequest(
+            f"A key has no '{unknown[0][:64]}'; it has {', '.join(KeyBody.model_fields)}.", param=unknown[0][:64]
+        )
+    return patch
+
+
+def checked(read: Callable[[], T]) -> T:
+    """Return what was read.
+
+    Raises:
+        InvalidRequest: pydantic found a fault; the first is told.
+    """
     try:
-        return KeyBody.model_validate_json(content)
+        return read()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -1,4 +1,4 @@
-"""`consilium keys`: keys of a running gateway, given out and revoked with the administrator's key."""
+"""`consilium keys`: keys of a running gateway, given out, changed and revoked with the administrator's key."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from experts.errors import ConfigError
 from gateway.cli.experts import asked
 from gateway.cli.options import DEFAULT_URL, JsonOption, UrlOption
 
+KeyArgument = Annotated[str, typer.Argument(help="The key's id, as `consilium keys list` shows it.")]
+LISTS = frozenset({"experts", "tags"})
 SECONDS_PER_DAY = 86_400
 console = Console()
 app = typer.Typer(no_args_is_help=True, help="Give out and revoke keys of a running gateway.")
@@ -56,6 +59,40 @@ def create(
     typer.echo(f"This is '{name}' ({made['id']}). The key is not kept: it cannot be shown again.", err=True)
 
 
+@app.command()
+def change(
+    key_id: KeyArgument,
+    settings: Annotated[list[str], typer.Argument(help="FIELD=VALUE as in a key's record; FIELD= takes a limit away.")],
+    url: UrlOption = DEFAULT_URL,
+    as_json: JsonOption = False,
+) -> None:
+    """Change what a key may do, such as requests_per_minute=120 or experts=math,law."""
+    after = asked(url, "PATCH", path_of(key_id), dict(field(each) for each in settings))
+    typer.echo(json.dumps(after, indent=2) if as_json else f"Changed '{after['name']}' ({key_id}).")
+
+
+def field(setting: str) -> tuple[str, Any]:
+    """Return what FIELD=VALUE says, as JSON would: lists are comma-separated, nothing is null.
+
+    Raises:
+        ConfigError: there is no `=`.
+    """
+    name, equals, value = setting.partition("=")
+    if not equals:
+        raise ConfigError(f"'{setting}' should be FIELD=VALUE, such as requests_per_minute=120.")
+    if name in LISTS:
+        return name, [each.strip() for each in value.split(",") if each.strip()]
+    return name, None if not value else json_or_text(value)
+
+
+def json_or_text(value: str) -> Any:
+    """Return a number, true or false where it is one, else the text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
 @app.command("list")
 def list_keys(url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
     """List the keys that were given out and what each may use."""
@@ -71,13 +108,18 @@ def list_keys(url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None
 
 @app.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="The key's id, as `consilium keys list` shows it.")],
+    key_id: KeyArgument,
     url: UrlOption = DEFAULT_URL,
     as_json: JsonOption = False,
 ) -> None:
     """Let nobody in with a key any more."""
-    gone = asked(url, "DELETE", f"/admin/keys/{quote(key_id, safe='')}")
+    gone = asked(url, "DELETE", path_of(key_id))
     typer.echo(json.dumps(gone, indent=2) if as_json else f"Revoked '{gone['name']}' ({key_id}).")
+
+
+def path_of(key_id: str) -> str:
+    """Return where a key is."""
+    return f"/admin/keys/{quote(key_id, safe='')}"
 
 
 def row_of(key: dict[str, Any]) -> list[Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from experts.store import ABSENT, Document, Store, StoreError
 from gateway.errors import InvalidRequest, UnknownKey
-from gateway.keys.record import PREFIX, KeyBody, KeyRecord, body_of, made, record_of
+from gateway.keys.record import PREFIX, KeyBody, KeyRecord, body_of, changed, made, record_of, said_of
 from gateway.logs import facts
 
 log = logging.getLogger(__name__)
@@ -85,15 +86,46 @@ class KeyBook:
             UnknownKey: there is none of that id.
             StoreError: it could not be written, and the key still holds.
         """
-        found = await self._store.get(PREFIX + key_id)
-        if found is None:
-            raise UnknownKey(f"There is no key '{key_id[:64]}'; GET /admin/keys lists them.", param="key_id")
+        found = await self._stored(key_id)
         record = record_of(found)
         if record.revoked_at is None:
             record = replace(record, revoked_at=self.clock())
             found = await self._store.put(found.key, body_of(record), expected=found.version)
         self._note(found.key, found.version, found)
         return record
+
+    async def change(
+        self, key_id: str, patch: Mapping[str, Any], read: Callable[[Mapping[str, Any]], KeyBody]
+    ) -> KeyRecord:
+        """Change what a key may do; requests that were let in go on as they were.
+
+        Args:
+            patch: fields of `KeyBody`; None takes a limit away.
+            read: checks the whole of what the key would then be.
+
+        Raises:
+            UnknownKey: there is none of that id.
+            InvalidRequest: it is revoked, or would be expired.
+            VersionConflict: it was changed meanwhile; nothing was written.
+            StoreError: it could not be written, and the key is as it was.
+        """
+        found = await self._stored(key_id)
+        record = record_of(found)
+        if record.revoked_at is not None:
+            raise InvalidRequest(f"The key '{key_id[:64]}' is revoked and stays so: make another.", param="key_id")
+        body = read({name: value for name, value in {**said_of(record), **patch}.items() if value is not None})
+        record = changed(record, body)
+        if "expires_at" in patch and record.state(self.clock()) != "active":
+            raise InvalidRequest("'expires_at' has passed already; DELETE revokes a key.", param="expires_at")
+        document = await self._store.put(found.key, body_of(record), expected=found.version)
+        self._note(document.key, document.version, document)
+        return record
+
+    async def _stored(self, key_id: str) -> Document:
+        found = await self._store.get(PREFIX + key_id)
+        if found is None:
+            raise UnknownKey(f"There is no key '{key_id[:64]}'; GET /admin/keys lists them.", param="key_id")
+        return found
 
     def _note(self, key: str, version: int, document: Document | None) -> None:
         """Keep what is known of a key, unless something newer is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -83,6 +83,18 @@ def made(body: KeyBody, now: float) -> tuple[KeyRecord, str]:
     more = {**said, "experts": tuple(body.experts), "tags": tuple(body.tags)}
     record = KeyRecord(id=f"key_{secrets.token_hex(8)}", hash=hash_of(secret), created_at=now, expires_at=until, **more)
     return record, secret
+
+
+def changed(record: KeyRecord, body: KeyBody) -> KeyRecord:
+    """Return a key with what the administrator now says of it; the secret, its age and its state stay."""
+    said = body.model_dump(exclude={"expires_at"})
+    until = None if body.expires_at is None else body.expires_at.timestamp()
+    return replace(record, **{**said, "experts": tuple(body.experts), "tags": tuple(body.tags), "expires_at": until})
+
+
+def said_of(record: KeyRecord) -> dict[str, Any]:
+    """Return a key in the fields of `KeyBody`."""
+    return {name: value for name, value in body_of(record).items() if name in KeyBody.model_fields}
 
 
 def hash_of(secret: str) -> str:

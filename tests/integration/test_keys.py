@@ -138,6 +138,52 @@ async def test_a_key_that_makes_no_sense_is_refused(team: Team, body: Any) -> No
     assert [] == listed.json()["data"]
 
 
+async def test_a_key_changes_while_it_is_used_and_its_secret_stays(team: Team) -> None:
+    async with team.gateway() as client:
+        key = await made(client, experts=["math"], requests_per_minute=1000, budget_usd=5)
+        path = f"/admin/keys/{key['id']}"
+        before = (await chat(client, key, model="law")).status_code
+        changed = await client.patch(path, json={"experts": ["law"], "budget_usd": None}, headers=BOSS)
+        after = [(await chat(client, key, model=model)).status_code for model in ("law", "math")]
+
+    assert 403 == before
+    assert 200 == changed.status_code
+    assert (["law"], None, 1000) == tuple(changed.json()[f] for f in ("experts", "budget_usd", "requests_per_minute"))
+    assert "key" not in changed.json()
+    assert [200, 403] == after
+
+
+@pytest.mark.parametrize(
+    ("patch", "param"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"experts": ["nobody"]}, "experts"),
+        ({"requests_per_minute": 0}, "requests_per_minute"),
+        ({"name": None}, "name"),
+        ({"expires_at": 1.0}, "expires_at"),
+        ([], None),
+    ],
+)
+async def test_a_change_that_makes_no_sense_changes_nothing(team: Team, patch: Any, param: str | None) -> None:
+    async with team.gateway() as client:
+        key = await made(client)
+        refused = await client.patch(f"/admin/keys/{key['id']}", json=patch, headers=BOSS)
+        after = (await client.get(f"/admin/keys/{key['id']}", headers=BOSS)).json()
+
+    assert (400, param) == (refused.status_code, refused.json()["error"]["param"])
+    assert {**after, "key": key["key"]} == key
+
+
+async def test_a_revoked_key_stays_revoked(team: Team) -> None:
+    async with team.gateway() as client:
+        key = await made(client)
+        await client.delete(f"/admin/keys/{key['id']}", headers=BOSS)
+        refused = await client.patch(f"/admin/keys/{key['id']}", json={"name": "bob"}, headers=BOSS)
+        nobody = await client.patch("/admin/keys/key_none", json={"name": "bob"}, headers=BOSS)
+
+    assert (400, 404) == (refused.status_code, nobody.status_code)
+
+
 async def test_keys_are_the_administrators_business(team: Team) -> None:
     async with team.gateway() as client:
         key = await made(client)
@@ -268,7 +314,7 @@ async def test_keys_of_the_environment_stay_and_are_not_limited(team: Team, monk
     assert not [name for name in old[0].headers if name.startswith("x-ratelimit")]
 
 
-async def test_the_command_line_gives_out_lists_and_revokes(team: Team) -> None:
+async def test_the_command_line_gives_out_lists_changes_and_revokes(team: Team) -> None:
     async with team.gateway() as client:
         environment = {"CONSILIUM_ADMIN_KEY": "boss", "CONSILIUM_URL": str(client.base_url), "COLUMNS": "200"}
 
@@ -280,6 +326,8 @@ async def test_the_command_line_gives_out_lists_and_revokes(team: Team) -> None:
         answer = await client.get("/v1/models", headers={"x-api-key": secret})
         (kept,) = json.loads((await run("list", "--json")).stdout)
         table = (await run("list")).stdout
+        changed = await run("change", kept["id"], "requests_per_minute=", "experts=math, law", "budget_usd=7.5")
+        (after,) = json.loads((await run("list", "--json")).stdout)
         revoked = await run("revoke", kept["id"])
         refused = await client.get("/v1/models", headers={"x-api-key": secret})
         wrong = await run("create", "bob", "--expert", "nobody")
@@ -287,6 +335,10 @@ async def test_the_command_line_gives_out_lists_and_revokes(team: Team) -> None:
     assert [200, 401] == [answer.status_code, refused.status_code]
     assert ("bob", 2, ["data:public"], 3.0) == tuple(
         kept[each] for each in ("name", "requests_per_minute", "tags", "budget_usd")
+    )
+    assert (0, None, ["math", "law"], 7.5) == (
+        changed.exit_code,
+        *(after[each] for each in ("requests_per_minute", "experts", "budget_usd")),
     )
     assert kept["id"] in table
     assert secret not in table

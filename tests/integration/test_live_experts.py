@@ -235,6 +235,15 @@ async def test_draining_and_resuming_leaves_no_record_behind() -> None:
     assert ("file", 0) == (resumed["source"], resumed["version"])
 
 
+async def until_draining(client: httpx.AsyncClient) -> str:
+    """Return the state of `slow` once it is draining, or what it still is after a second."""
+    for _ in range(50):
+        if (state := str((await client.get("/admin/experts/slow")).json()["state"])) == "draining":
+            return state
+        await asyncio.sleep(0.02)
+    return state
+
+
 async def test_a_stream_survives_the_removal_of_its_expert() -> None:
     general = FakeExpert()
     slow = FakeExpert(reply=lambda _: "one two three four five six seven eight nine ten", word_delay=0.25)
@@ -245,8 +254,7 @@ async def test_a_stream_survives_the_removal_of_its_expert() -> None:
             await anext(lines)
             begun = time.monotonic()
             removal = asyncio.create_task(client.delete("/admin/experts/slow?drain_seconds=20"))
-            await asyncio.sleep(0.3)
-            during = (await client.get("/admin/experts/slow")).json()["state"]
+            during = await until_draining(client)
             text = "\n".join([line async for line in lines])
         removed = (await removal).json()
         seconds = time.monotonic() - begun
