@@ -148,6 +148,7 @@ class Dispatcher:
             ExpertError: none did.
         """
         error: ExpertError | None = None
+        run.tried.clear()  # another expert may run on the same server
         for _ in range(most):
             if run.late or (attempt := self._attempt(expert, run)) is None:
                 break

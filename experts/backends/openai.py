@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+import aiohttp
 import httpx
 import orjson
 
@@ -27,6 +28,7 @@ from experts.errors import (
     ExpertUnavailable,
 )
 from experts.registry import Expert, Replica
+from experts.trace_context import SENT_ALONG
 from experts.types import AnswerChunk, ExpertCall, Relay
 
 PROBE_TIMEOUT_SECONDS = 3.0
@@ -130,9 +132,10 @@ def listed_models(expert: str, response: httpx.Response) -> set[str]:
 
 
 def headers(replica: Replica) -> dict[str, str]:
-    """Return the upstream headers: the replica's own key, never the client's."""
+    """Return the upstream headers: the replica's own key, never the client's, and the trace this is part of."""
     bearer = {"authorization": f"Bearer {replica.api_key}"} if replica.api_key else {}
-    return {"content-type": "application/json", "accept": "text/event-stream", "accept-encoding": "identity", **bearer}
+    ours = {"content-type": "application/json", "accept": "text/event-stream", "accept-encoding": "identity"}
+    return {**ours, **bearer, **SENT_ALONG.get()}
 
 
 def relay_headers(replica: Replica, relay: Relay) -> dict[str, str]:
@@ -150,6 +153,8 @@ async def translated(expert: str) -> AsyncIterator[None]:
         raise kind(expert, f"Expert '{expert}' {what}.") from error
     except sse.EventTooLarge as error:
         raise ExpertProtocolError(expert, f"Expert '{expert}': {error}.") from error
+    except aiohttp.ClientError as error:  # what httpx_aiohttp has no word for: a status line that is none, say
+        raise ExpertProtocolError(expert, f"Expert '{expert}' sent what is not HTTP.") from error
 
 
 async def raise_for_status(expert: str, response: httpx.Response) -> None:

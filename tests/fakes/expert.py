@@ -114,7 +114,10 @@ class FakeExpert:
         first_token_delay: seconds before the first chunk.
         word_delay: seconds between words.
         status: an HTTP status to refuse with; 200 answers.
+        refusals: how many requests `status` holds for; None all.
         hang_up_after: words after which the connection breaks; None never.
+        stall_after: words after which nothing comes any more; None never.
+        garbage_after: words after which an event is no JSON; None never.
         retry_after: the header sent with a refusal.
         chunks: raw chunk bodies to send instead of a reply.
         vllm: what only vLLM has, when it is one started for that.
@@ -126,7 +129,10 @@ class FakeExpert:
     first_token_delay: float = 0.0
     word_delay: float = 0.0
     status: int = 200
+    refusals: int | None = None
     hang_up_after: int | None = None
+    stall_after: int | None = None
+    garbage_after: int | None = None
     retry_after: str | None = None
     chunks: list[dict[str, Any]] | None = None
     garbage: bool = False
@@ -151,7 +157,7 @@ class FakeExpert:
         )
 
     async def _health(self, _request: Request) -> Response:
-        return Response(status_code=200 if self.status == 200 else 503)
+        return Response(status_code=503 if self.status != 200 and self.refusals != 0 else 200)
 
     async def _models(self, _request: Request) -> Response:
         folders = self.vllm.folders if self.vllm else {}
@@ -163,7 +169,7 @@ class FakeExpert:
         body = await request.json()
         self.requests.append(body)
         self.request_headers.append(dict(request.headers))
-        if self.status != 200:
+        if self._refuses():
             headers = {"retry-after": self.retry_after} if self.retry_after else {}
             error = {"message": f"refused with {self.status}", "type": "test", "param": "messages", "code": "knob"}
             return JSONResponse({"error": error}, status_code=self.status, headers=headers)
@@ -171,11 +177,20 @@ class FakeExpert:
             return StreamingResponse(iter([b"data: this is not json\n\n"]), media_type="text/event-stream")
         return StreamingResponse(self._events(body), media_type="text/event-stream")
 
+    def _refuses(self) -> bool:
+        if self.status == 200 or self.refusals == 0:
+            return False
+        if self.refusals is not None:
+            self.refusals -= 1
+        return True
+
     async def _events(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
         self.running += 1
         finished = False
         try:
-            async for chunk in self._chunks(body):
+            async for number, chunk in _counted(self._chunks(body)):
+                if self.garbage_after is not None and number > self.garbage_after:
+                    yield b"data: {this is not json\n\n"
                 yield b"data: " + json.dumps(chunk).encode() + b"\n\n"
             yield b"data: [DONE]\n\n"
             finished = True
@@ -194,6 +209,8 @@ class FakeExpert:
         for index, word in enumerate(words):
             if self.hang_up_after is not None and index >= self.hang_up_after:
                 raise ConnectionResetError("knob: hang up")
+            if index == self.stall_after:
+                await asyncio.sleep(3600)
             yield self._chunk(body, {"content": word if index == 0 else f" {word}"})
             await asyncio.sleep(self.word_delay)
         yield self._chunk(body, {}, finish_reason="stop")
@@ -210,6 +227,13 @@ class FakeExpert:
             "model": body["model"],
             "choices": [choice],
         }
+
+
+async def _counted(chunks: AsyncIterator[dict[str, Any]]) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+    number = 0
+    async for chunk in chunks:
+        yield number, chunk
+        number += 1
 
 
 @asynccontextmanager
