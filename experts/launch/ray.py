@@ -14,6 +14,7 @@ import importlib.util
 import json
 import logging
 import os
+import secrets
 import sys
 from asyncio import subprocess
 from collections.abc import Callable, Sequence
@@ -62,7 +63,8 @@ class RayRuntime:
         moved: told whenever some expert answers elsewhere than before, on the event loop; must return at once.
         progress: told of every change of a server's state; the same.
         commands: `module:function` that makes a node's command; another one than vLLM's is for tests.
-        lease_seconds: how long servers outlive gateways that are gone without a word.
+        lease_seconds: how long servers outlive gateways that are gone without a word, and how long a server may be
+            silent that Ray has placed or could place: then it is made anew.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class RayRuntime:
     ) -> None:
         self.moved = moved
         self._root, self._address, self._tell = root, address, progress
-        self._commands, self._lease_seconds = commands, lease_seconds
+        self._commands, self._lease_seconds, self._holder = commands, lease_seconds, secrets.token_hex(8)
         self._remote = RemoteAdapters(root, backend)
         self._servers: dict[str, ClusterServer] = {}
         self._reports: dict[str, Report] = {}
@@ -161,11 +163,17 @@ class RayRuntime:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def _started(self) -> subprocess.Process:
-        options = {"address": self._address, "namespace": NAMESPACE, "commands": self._commands}
+        options = {
+            "address": self._address,
+            "namespace": NAMESPACE,
+            "commands": self._commands,
+            "lease": str(self._lease_seconds),
+            "holder": self._holder,
+        }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         with log_path("ray").open("ab") as errors:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "experts.launch.ray_driver", *words, "--lease", str(self._lease_seconds)),
+                *(sys.executable, "-m", "experts.launch.ray_driver", *words),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

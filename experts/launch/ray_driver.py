@@ -1,13 +1,15 @@
 """The gateway's hand on a Ray cluster: a process of its own, because Ray ends a process that lost its cluster.
 
     python -m experts.launch.ray_driver --address auto --namespace consilium --commands MODULE:FUNCTION --lease 300
+                                        --holder WHO
 
 It reads wishes from standard input and writes reports to standard output, a line of JSON each:
 
     in    {"servers": [ClusterServer, ...]}    these, and no others          {"leave": true}    release all, then end
     out   {"reports": {name: Report, ...}}     at every change, and every second         {"error": sentence}
 
-When the input ends without a `leave`, it ends and releases nothing: a gateway that comes back finds its servers.
+When the input ends without a `leave`, it ends and releases nothing: a gateway that comes back finds its servers. The
+next driver of the same gateway has the same `--holder`, so that what one held the other can release.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import socket
 import sys
 import threading
@@ -27,9 +28,9 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
-from experts.launch.ray_plan import ClusterServer, Report
+from experts.launch.ray_plan import ClusterServer, Report, has_room, waits_for
 from experts.launch.ray_server import RayServer
 
 ASK_EVERY_SECONDS = 1.0
@@ -40,13 +41,20 @@ PATIENCE_SECONDS = 5.0
 
 
 class Driver:
-    """Keeps the wished servers existing and held, and knows how each is."""
+    """Keeps the wished servers existing and held, and knows how each is.
 
-    def __init__(self, commands: str, lease_seconds: float) -> None:
-        self._me = secrets.token_hex(8)
+    Args:
+        holder: the gateway's name for itself with the servers.
+        commands: `module:function` that makes a node's command.
+        lease_seconds: how long a silent holder counts with a server, and a silent server with us: then it is made anew.
+    """
+
+    def __init__(self, holder: str, commands: str, lease_seconds: float) -> None:
+        self._me = holder
         self._commands, self._lease_seconds = commands, lease_seconds
         self._actors: dict[str, Any] = {}
         self._answered: set[str] = set()
+        self._heard: dict[str, float] = {}
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self.reports: dict[str, Report] = {}
 
@@ -58,7 +66,7 @@ class Driver:
             self.reports.pop(name, None)
         for name, server in servers.items():
             if name not in self._keeping:
-                self.reports[name] = Report("starting")
+                self.reports[name], self._heard[name] = Report("starting"), time.monotonic()
                 self._keeping[name] = asyncio.create_task(self._keep(server), name=name)
         await asyncio.gather(*(self._release(name) for name in gone))
 
@@ -67,15 +75,21 @@ class Driver:
         await self.wish({})
 
     async def _keep(self, server: ClusterServer) -> None:
-        """Ask a server how it is, for ever; one that is gone for good is made anew."""
+        """Ask a server how it is, for ever; one that is gone for good, or stuck, is made anew."""
         while True:
             try:
                 actor = self._actors.get(server.name) or await asyncio.to_thread(self._found, server)
                 self._actors[server.name] = actor
                 self.reports[server.name] = Report(**await self._answer(server, actor))
                 self._answered.add(server.name)
+                self._heard[server.name] = time.monotonic()
+            except ActorUnavailableError as error:
+                self._answered.discard(server.name)
+                self.reports[server.name] = Report("restarting", failure=_one_line(error))
+                self._mind_silence(server)
             except RayActorError as error:
-                self._actors.pop(server.name, None)
+                self._forget(server.name)
+                self._heard[server.name] = time.monotonic()
                 self.reports[server.name] = Report("restarting", failure=_one_line(error))
             except (RayError, ValueError, ConnectionError) as error:
                 self._actors.pop(server.name, None)
@@ -85,15 +99,32 @@ class Driver:
     async def _answer(self, server: ClusterServer, actor: Any) -> dict[str, str]:
         """Return an actor's report. While it is silent, a known address stays: only Ray may be slow."""
         asked = asyncio.ensure_future(_awaited(actor.attend.remote(self._me)))
-        begun = time.monotonic()
-        while not asked.done():
-            await asyncio.wait({asked}, timeout=ASK_EVERY_SECONDS)
-            report = self.reports[server.name]
-            if not asked.done() and not report.base_url and time.monotonic() - begun > PATIENCE_SECONDS:
-                waits = f"waits for a node: {_needs(server)}; free now: {_free()}"
-                self.reports[server.name] = Report(report.state, failure=waits)
-        said: dict[str, str] = asked.result()
+        try:
+            while not asked.done():
+                await asyncio.wait({asked}, timeout=ASK_EVERY_SECONDS)
+                if not asked.done():
+                    self._mind_silence(server)
+            said: dict[str, str] = asked.result()
+        finally:
+            asked.cancel()
         return said
+
+    def _mind_silence(self, server: ClusterServer) -> None:
+        """Say what a server without an address waits for; end one that is stuck, which asking it tells next time."""
+        name, silent = server.name, time.monotonic() - self._heard[server.name]
+        placed = name in self._answered
+        if silent < PATIENCE_SECONDS or (placed and silent < self._lease_seconds):
+            return
+        needs, free = _needs(server), ray.available_resources()
+        if silent >= self._lease_seconds and (placed or has_room(needs, free)):
+            ray.kill(self._actors[name], no_restart=True)
+        elif not self.reports[name].base_url:
+            self.reports[name] = Report(self.reports[name].state, failure=waits_for(needs, free))
+
+    def _forget(self, name: str) -> None:
+        self._actors.pop(name, None)
+        self._answered.discard(name)
+        self._heard.pop(name, None)
 
     def _found(self, server: ClusterServer) -> Any:
         """Return the actor of this name, made if there is none."""
@@ -111,9 +142,9 @@ class Driver:
         return kind.remote(server.name, list(server.configs), server.root, self._commands, self._lease_seconds)
 
     async def _release(self, name: str) -> None:
-        """Release a server. One that never answered waits for a node, and would not hear us."""
-        actor, answered = self._actors.pop(name, None), name in self._answered
-        self._answered.discard(name)
+        """Release a server. One that never answered, or is restarting, waits for a node and would not hear us."""
+        actor, answered = self._actors.get(name), name in self._answered
+        self._forget(name)
         if actor is None:
             return
         with contextlib.suppress(RayError, TimeoutError):
@@ -133,14 +164,8 @@ def _gpus(server: ClusterServer) -> int:
     return 1 if ray.cluster_resources().get("GPU", 0) > 0 else 0
 
 
-def _needs(server: ClusterServer) -> str:
-    needs = {"GPU": _gpus(server), "CPU": server.cpus, **server.resources}
-    return ", ".join(f"{amount:g} {name}" for name, amount in needs.items() if amount)
-
-
-def _free() -> str:
-    free = {name: amount for name, amount in ray.available_resources().items() if "memory" not in name}
-    return ", ".join(f"{amount:g} {name}" for name, amount in sorted(free.items()) if "node:" not in name) or "nothing"
+def _needs(server: ClusterServer) -> dict[str, float]:
+    return {"GPU": _gpus(server), "CPU": server.cpus, **server.resources}
 
 
 def _one_line(error: Exception) -> str:
@@ -199,7 +224,7 @@ def connect(address: str, namespace: str) -> None:
 def main() -> int:
     """Connect, say so with the first reports, and follow wishes."""
     parser = argparse.ArgumentParser()
-    for option in ("--address", "--namespace", "--commands", "--lease"):
+    for option in ("--address", "--namespace", "--commands", "--lease", "--holder"):
         parser.add_argument(option, required=True)
     chosen = parser.parse_args()
     # Whatever Ray prints must not come between the reports.
@@ -211,7 +236,7 @@ def main() -> int:
         out.write(json.dumps({"error": _one_line(error)}) + "\n")
         out.flush()
         return 1
-    asyncio.run(serve(Driver(chosen.commands, float(chosen.lease)), sys.stdin, out))
+    asyncio.run(serve(Driver(chosen.holder, chosen.commands, float(chosen.lease)), sys.stdin, out))
     return 0
 
 

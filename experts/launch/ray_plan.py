@@ -91,6 +91,25 @@ def failure_in(reports: Sequence[Report]) -> str:
     return next((report.failure for report in reports if report.failure), "")
 
 
+def has_room(needs: Mapping[str, float], free: Mapping[str, float]) -> bool:
+    """Tell whether a cluster with so much free may hold a server; what is free may be spread over several nodes."""
+    return all(free.get(name, 0) >= amount for name, amount in needs.items())
+
+
+def waits_for(needs: Mapping[str, float], free: Mapping[str, float]) -> str:
+    """Return what a server waits for that Ray has not placed, as a sentence, beside what the whole cluster has free."""
+    return f"waits for a node: {_listed(needs)} on one node; free now: {_listed(_countable(free)) or 'nothing'}"
+
+
+def _listed(amounts: Mapping[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in amounts.items() if amount)
+
+
+def _countable(free: Mapping[str, float]) -> dict[str, float]:
+    """Return what servers compete for: no memory, and none of the labels that Ray gives every node."""
+    return {name: free[name] for name in sorted(free) if "memory" not in name and "node:" not in name}
+
+
 def _riders(experts: Sequence[ExpertConfig]) -> dict[str, list[ExpertConfig]]:
     by_name = {expert.name: expert for expert in experts}
     riders: dict[str, list[ExpertConfig]] = {}

@@ -33,9 +33,16 @@ FIRST_START_SECONDS = 90
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[RayCluster]:
+def nodes() -> Iterator[RayCluster]:
     with ray_cluster(3) as running:
         yield running
+
+
+@pytest.fixture
+def cluster(nodes: RayCluster) -> Iterator[RayCluster]:
+    """The cluster, empty: a server that outlives its gateway for its lease would take the next test's room."""
+    yield nodes
+    nodes.clear()
 
 
 def record(name: str, **more: Any) -> dict[str, Any]:
@@ -124,6 +131,8 @@ async def test_when_ray_is_lost_servers_answer_where_they_were_and_are_taken_up_
         assert [1] == moves
         assert await listens(before[0])
 
+    assert await falls_silent(before[0]), "what an earlier Ray process of the same gateway held is released too"
+
 
 async def killed(runtime: RayRuntime) -> None:
     """End a gateway's part as a kill of the gateway would: without a word to the cluster."""
@@ -170,6 +179,46 @@ async def test_what_cannot_run_says_why(cluster: RayCluster) -> None:
     with pytest.raises(LaunchError, match="There is no Ray cluster at 127"):
         await nowhere.settle([big])
     await nowhere.aclose()
+
+
+async def test_a_server_that_no_node_has_room_for_says_so_and_comes_back_when_one_has(cluster: RayCluster) -> None:
+    special = config("special", resources={"attic": 1})
+    first = cluster.add("attic")
+    async with runtime_on(cluster) as runtime:
+        await runtime.settle([special])
+        await until(lambda: runtime.state("special") == "ready")
+        before = urls(runtime, special)
+        cluster.kill(first)
+        await until(lambda: "waits for a node" in runtime.failure("special"))
+        waiting = runtime.state("special"), runtime.failure("special"), runtime.replicas(special)
+        cluster.add("attic")
+        await until(lambda: runtime.state("special") == "ready")
+
+        assert ("restarting", ()) == (waiting[0], waiting[2])
+        assert "waits for a node: 1 CPU, 1 attic on one node; free now: 6 CPU" == waiting[1]
+        assert before != urls(runtime, special)
+        assert "" == runtime.failure("special")
+
+
+async def test_an_actor_that_hangs_is_made_anew_when_its_lease_has_passed(cluster: RayCluster) -> None:
+    expert, lease = config("stuck"), 10
+    async with runtime_on(cluster, lease_seconds=lease) as runtime:
+        await runtime.settle([expert])
+        await until(lambda: runtime.state("stuck") == "ready")
+        before = urls(runtime, expert)
+        actor = cluster.actor_of(urlsplit(before[0]).port or 0)
+        hung = time.monotonic()
+        actor.suspend()
+        await until(lambda: runtime.state("stuck") == "restarting")
+        missed = time.monotonic() - hung
+        await until(lambda: runtime.state("stuck") == "ready")
+        after = urls(runtime, expert)
+
+        assert lease - 1 < missed < lease + 20
+        assert before != after
+        assert await listens(after[0])
+    assert not actor.is_running()
+    assert await falls_silent(before[0])
 
 
 @dataclass(frozen=True, slots=True)

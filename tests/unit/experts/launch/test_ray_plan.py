@@ -13,7 +13,15 @@ from experts.config import ExpertConfig
 from experts.errors import ConfigError
 from experts.launch import VllmEnvironment, plan_servers
 from experts.launch.ray import RayRuntime
-from experts.launch.ray_plan import Report, cluster_servers, failure_in, replicas_in, state_in
+from experts.launch.ray_plan import (
+    Report,
+    cluster_servers,
+    failure_in,
+    has_room,
+    replicas_in,
+    state_in,
+    waits_for,
+)
 from experts.registry import Replica
 
 ROOT = Path(__file__).parents[4]
@@ -133,3 +141,25 @@ def test_the_gateway_never_loads_ray() -> None:
     loaded = "import sys, gateway.running, gateway.app; sys.exit('ray' in sys.modules)"
 
     assert 0 == subprocess.run([sys.executable, "-c", loaded], cwd=ROOT).returncode
+
+
+@pytest.mark.parametrize(
+    ("needs", "free", "fits"),
+    [
+        ({"GPU": 1, "CPU": 1}, {"GPU": 1.0, "CPU": 4.0}, True),
+        ({"GPU": 0, "CPU": 1}, {"CPU": 1.0}, True),
+        ({"GPU": 1, "CPU": 1}, {"CPU": 4.0}, False),
+        ({"CPU": 1, "h100": 1}, {"CPU": 4.0, "h100": 0.5}, False),
+    ],
+)
+def test_a_server_has_room_when_enough_of_everything_is_free(
+    needs: dict[str, float], free: dict[str, float], fits: bool
+) -> None:
+    assert fits == has_room(needs, free)
+
+
+def test_who_waits_for_a_node_says_what_it_needs_and_what_is_free() -> None:
+    free = {"node:10.0.0.1": 1.0, "object_store_memory": 8e7, "memory": 1e9, "GPU": 1.0, "CPU": 3.0}
+
+    assert "waits for a node: 2 GPU, 1 CPU on one node; free now: 3 CPU, 1 GPU" == waits_for({"GPU": 2, "CPU": 1}, free)
+    assert "waits for a node: 1 CPU on one node; free now: nothing" == waits_for({"GPU": 0, "CPU": 1}, {"CPU": 0})
