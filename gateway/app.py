@@ -37,6 +37,7 @@ from gateway.responses import JsonResponse
 from gateway.running import Progress
 from gateway.services import open_services
 from gateway.settings import Settings
+from gateway.tracing import TraceContext
 from router.encoder import TextEncoder
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ def create_app(
     app = FastAPI(title="Consilium", lifespan=lifespan, redoc_url=None)
     for noun in NOUNS:
         app.include_router(noun.api)
+    app.add_middleware(TraceContext)
     app.add_middleware(RequestContext)
     app.add_exception_handler(ServiceError, answer_service_error)
     app.add_exception_handler(HTTPException, answer_http_error)

@@ -20,6 +20,7 @@ from experts.profile import SkillProfile
 from experts.registry import Registry
 from experts.types import AnswerChunk, CallFacts, ExpertCall, ExpertName, ExpertStream, Usage
 from gateway.schemas import ANY_EXPERT, ChatRequest, ExpertChoice
+from gateway.tracing.context import CURRENT
 from gateway.translate import USUAL_CHARACTERS_PER_TOKEN, estimated_tokens, for_expert, output_limit
 from gateway.usage.meter import Meter
 from router.conversation import message_text, modalities
@@ -114,7 +115,9 @@ class Latitude:
         return self.counted(self._dispatcher.open(asked, stand_ins))
 
     def counted(self, stream: ExpertStream) -> ExpertStream:
-        """Return the same answer as a stream that is within the budget, and metered."""
+        """Return the same answer as a stream that is within the budget, metered, and traced where requests are."""
+        if (trace := CURRENT.get()) is not None:
+            stream = trace.call(stream)
         return self.meter.read(self.budget.counted(stream))
 
     def allows(self, expert: ExpertName) -> bool:

@@ -26,6 +26,7 @@ from gateway.latitude import Latitude, permits
 from gateway.opinions import MeanExperts
 from gateway.schemas import ANY_EXPERT, ChatRequest
 from gateway.sessions import Session, Sessions
+from gateway.tracing.context import CURRENT
 from gateway.translate import TOOL_FIELDS, for_expert, to_query
 from gateway.usage.meter import Meter
 from router import Router
@@ -226,7 +227,8 @@ class Pipeline:
         )
         task = self._fusion_task(request, candidates, decision, latitude)
         ignored = ignored_fields(request, decision, world)
-        return Answering(decision, fusion, ignored, self.aggregator.fuse(task, fusion.strategy), latitude.meter)
+        stream = traced(self.aggregator.fuse(task, fusion.strategy), decision)
+        return Answering(decision, fusion, ignored, stream, latitude.meter)
 
     def calls(self, request: ChatRequest, decision: RoutingDecision, world: Snapshot) -> tuple[ExpertStream, ...]:
         """Return the (lazy) stream of each assigned expert, best first."""
@@ -273,6 +275,15 @@ class Pipeline:
             return chosen(decision, self.registry.snapshot)
 
         return route
+
+
+def traced(stream: FusedStream, decision: RoutingDecision) -> FusedStream:
+    """Return the answer as a part of the request's trace, where there is one; what was decided is noted there."""
+    trace = CURRENT.get()
+    if trace is None:
+        return stream
+    trace.routed(decision)
+    return stream if stream.report.strategy == SINGLE else trace.fusing(stream)
 
 
 def session_of(request: ChatRequest, client: str) -> Session | None:

@@ -42,6 +42,8 @@ from gateway.pipeline import Pipeline
 from gateway.profiling import Profiler, opened_profiler
 from gateway.running import Progress, open_runtime
 from gateway.settings import Settings, is_loopback
+from gateway.tracing import Tracing
+from gateway.tracing.opening import opened_tracing
 from gateway.translate import for_expert
 from gateway.trials import Split
 from gateway.upstreams import Upstreams
@@ -75,6 +77,7 @@ class Services:
     ledger: Ledger
     gate: Gate
     replays: Replays
+    tracing: Tracing | None
     feedback: Feedback
     jobs: Jobs
     desk: Desk
@@ -219,6 +222,7 @@ async def open_services(
             keys=keys,
             ledger=ledger,
             gate=gate,
+            tracing=opened_tracing(settings, stack),
             replays=opened_replays(
                 settings, config, catalogue=catalogue, fusers=fusers.best_first, metrics=metrics, stack=stack
             ),

@@ -48,6 +48,10 @@ class Settings(BaseSettings):
         "every 1,000 bytes that move earn a second more.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    otlp_endpoint: str = Field(
+        default="", description="The OpenTelemetry collector that traces go to (OTLP over HTTP); empty: none."
+    )
+    trace_prompts: bool = Field(default=False, description="Put conversations and answers into the spans of traces.")
     drain_seconds: float = Field(default=30, ge=0, description="Time running requests get at shutdown.")
     keep_alive_seconds: float = Field(default=10, gt=0, description="Pause between keep-alive comments in a stream.")
 
