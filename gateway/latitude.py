@@ -130,6 +130,7 @@ class Latitude:
         needed = Constraints(
             modalities=modalities(self._request.messages),
             min_context_tokens=estimated_tokens(self._request),
+            endpoint="chat",
         )
         fit = (name for name in wanted if name is not None and self.allows(name))
         return next((name for name in fit if self._satisfies(name, needed)), None)

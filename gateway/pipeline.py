@@ -20,8 +20,8 @@ from aggregator.types import Candidate, Chosen, FusedStream, FusionTask, Route
 from experts.dispatcher import Dispatcher
 from experts.profile import SkillProfile
 from experts.registry import Registry, Snapshot
-from experts.types import Dispatch, ExpertCall, ExpertName, ExpertStream, Message
-from gateway.errors import PermissionDenied, UnknownModel
+from experts.types import Dispatch, Endpoint, ExpertCall, ExpertName, ExpertStream, Message
+from gateway.errors import InvalidRequest, PermissionDenied, UnknownModel
 from gateway.latitude import Latitude, permits
 from gateway.opinions import MeanExperts
 from gateway.schemas import ANY_EXPERT, ChatRequest
@@ -36,6 +36,8 @@ from router.types import Assignment, Load, Query, RoutingDecision, Thinking
 AUTO, COUNCIL = "auto", "council"
 NAMED, CASCADE, VOTE = "named", "cascade", "vote"
 ALONE = frozenset({"none", "self", SINGLE})
+ALONE_ENDPOINT: Endpoint = "embeddings"
+"""Where nobody stands in for an expert: vectors of two models cannot be compared."""
 NOTHING_KNOWN: Mapping[int, ExpertStream] = MappingProxyType({})
 VIRTUAL_MODELS = {
     AUTO: "The router picks the expert for each conversation.",
@@ -99,6 +101,7 @@ class Pipeline:
 
         Raises:
             UnknownModel: `model` is neither virtual nor an expert.
+            InvalidRequest: it is an expert that does not speak the endpoint.
             PermissionDenied: it is an expert that the client's key may not use.
             RoutingError: no expert may answer, or the policy does not exist.
         """
@@ -119,8 +122,12 @@ class Pipeline:
     def _named(self, request: ChatRequest, snapshot: Snapshot) -> RoutingDecision:
         if not self.permits(request, request.model):
             raise PermissionDenied(f"This key may not use the expert '{request.model}'.", param="model")
+        if not speaks(snapshot, request.model, request):
+            what = "chat" if request.relay is None else f"/v1/{request.endpoint}"
+            raise InvalidRequest(f"The expert '{request.model}' does not speak {what}.", param="model")
         decision = named(request.model, snapshot, request.options.thinking)
-        return replace(decision, fallbacks=tuple(n for n in decision.fallbacks if self.permits(request, n)))
+        stand_ins = (n for n in decision.fallbacks if self.permits(request, n) and speaks(snapshot, n, request))
+        return replace(decision, fallbacks=() if request.endpoint == ALONE_ENDPOINT else tuple(stand_ins))
 
     def question(self, request: ChatRequest, client: str = "") -> tuple[Query, tuple[SkillProfile, ...]]:
         """Return what the router is asked, and about whom: profiles as measured, with what was learnt since.
@@ -131,7 +138,7 @@ class Pipeline:
         if request.within is not ANY_EXPERT:
             profiles = tuple(profile for profile in profiles if permits(request.within, profile))
         wanted = self._experts_wanted(request)
-        query = to_query(request, profiles, self.unfit(), wanted)
+        query = to_query(request, profiles, {**self.unfit(), **self._mute(request.endpoint)}, wanted)
         cascade = CASCADE if request.options.fusion == CASCADE else None
         query = replace(
             query,
@@ -143,6 +150,15 @@ class Pipeline:
             may_be_read=request.within is ANY_EXPERT or self.permits(request, self.router.config.llm.expert),
         )
         return self.mean_experts.limited(query), profiles
+
+    def _mute(self, endpoint: Endpoint) -> dict[ExpertName, str]:
+        """Return the experts whose servers were lately found not to speak an endpoint, with that as the reason."""
+        if endpoint == "chat":
+            return {}
+        health, snapshot = self.dispatcher.health, self.registry.snapshot
+        found = {n: [health.lacks(r.base_url, endpoint) for r in each.replicas] for n, each in snapshot.items()}
+        mute = (name for name, lacking in found.items() if lacking and all(lacking))
+        return dict.fromkeys(mute, f"its server does not speak /v1/{endpoint}")
 
     def _load_counts(self, request: ChatRequest) -> bool:
         """Say whether anybody looks at what experts are doing now; if not, the same question is decided once."""
@@ -310,6 +326,11 @@ def named(expert: ExpertName, snapshot: Snapshot, thinking: Thinking = "auto") -
     )
 
 
+def speaks(snapshot: Snapshot, expert: ExpertName, request: ChatRequest) -> bool:
+    """Say whether an expert may be asked at the request's endpoint, as far as its record says."""
+    return expert in snapshot and snapshot[expert].profile.speaks(request.endpoint)
+
+
 def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot, turns: int = 1) -> Dispatch:
     """Return the calls a decision becomes; calls that come in `turns`, one after the other, share the deadline."""
     deadline, first_token, idle = (
@@ -328,6 +349,7 @@ def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot, tu
             client=request.client,
             session=request.session or "",
             joined=not request.stream,
+            relay=request.relay,
         )
         for assignment in decision.assignments
     )
@@ -349,6 +371,10 @@ def chosen(decision: RoutingDecision, snapshot: Snapshot) -> tuple[Chosen, ...]:
 
 def ignored_fields(request: ChatRequest, decision: RoutingDecision, snapshot: Snapshot) -> tuple[str, ...]:
     """Return what the request asked for that nobody will act on, so that the client is told."""
+    if request.relay is not None:  # the body goes as it is: nothing comes in, nothing is left out
+        options = request.options
+        asked = {"explain": options.explain, "thinking": options.thinking != "auto"}
+        return tuple(f"routing.{name}" for name, wanted in asked.items() if wanted)
     primary = snapshot[decision.assignments[0].expert].profile
     dropped = set() if "tools" in primary.capabilities else {f for f in TOOL_FIELDS if request.parameters.get(f)}
     return tuple(sorted(dropped))

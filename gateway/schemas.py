@@ -65,7 +65,8 @@ class ChatRequest:
     """A chat completion request: what we read of it, and `parameters`, everything else in the body.
 
     `session` is the name under which the client keeps a conversation on its expert; `within` are the experts that the
-    client's key may use, which binds whatever the request itself says; `client` is whose key that is.
+    client's key may use, which binds whatever the request itself says; `client` is whose key that is. `relay` is what
+    goes to the expert where another endpoint than chat was asked; messages and parameters then say the same as chat's.
     """
 
     model: str
@@ -78,6 +79,12 @@ class ChatRequest:
     client: str = ""
 
 
+    relay: Relay | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where an expert is asked."""
+        return "chat" if self.relay is None else self.relay.endpoint
 def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:
     """Read a request body; headers say the same as `routing` for clients that cannot add a field.
 
@@ -87,10 +94,10 @@ def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:
     body = json_object(content, "a JSON object with model and messages")
     _check_stream_options(body)
     return ChatRequest(
-        model=_typed(body, "model", str, "auto"),
+        model=typed(body, "model", str, "auto"),
         messages=_messages(body),
-        stream=_typed(body, "stream", bool, False),
-        options=_options(body, headers),
+        stream=typed(body, "stream", bool, False),
+        options=options_of(body, headers),
         parameters={key: value for key, value in body.items() if key not in OURS},
         session=headers.get("x-consilium-session", "")[:LONGEST_SESSION] or None,
     )
@@ -134,7 +141,12 @@ def _check_stream_options(body: Mapping[str, Any]) -> None:
         raise InvalidRequest("'stream_options' must be an object.", param="stream_options")
 
 
-def _typed(body: Mapping[str, Any], field: str, kind: type, default: Any) -> Any:
+def typed(body: Mapping[str, Any], field: str, kind: type, default: Any) -> Any:
+    """Return a field of the body, or the default where it has none.
+
+    Raises:
+        InvalidRequest: it is of another type.
+    """
     value = body.get(field)
     if value is None:
         return default
@@ -155,8 +167,15 @@ def _messages(body: Mapping[str, Any]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def _options(body: Mapping[str, Any], headers: Mapping[str, str]) -> RoutingOptions:
-    asked = _typed(body, "routing", dict, {})
+def options_of(body: Mapping[str, Any], headers: Mapping[str, str]) -> RoutingOptions:
+    """Return what a request asks of routing, in its body or its headers.
+
+    Raises:
+        InvalidRequest: there is no such option, or it cannot have that value.
+    """
+    asked = {**_from_headers(headers), **typed(body, "routing", dict, {})}
+    if not asked:
+        return NOTHING_ASKED
     try:
         return RoutingOptions.model_validate({**_from_headers(headers), **asked})
     except ValidationError as error:

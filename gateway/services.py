@@ -279,8 +279,9 @@ def default_expert(config: GatewayConfig) -> ExpertName:
     for key, named in meant.items():
         if named is not None and named not in names:
             raise ConfigError(f"{key} names '{named}', which is not one of {', '.join(names)}.")
-    generalists = [expert.name for expert in config.experts if not expert.domains]
-    return config.routing.default or (generalists or names)[0]
+    talking = [expert for expert in config.experts if expert.profile().speaks("chat")]
+    generalists = [expert.name for expert in talking if not expert.domains]
+    return config.routing.default or (generalists or [expert.name for expert in talking] or names)[0]
 
 
 def asking(expert: ExpertName | None, registry: Registry, dispatcher: Dispatcher) -> Ask | None:

@@ -8,7 +8,7 @@ looked at, not by its number of tokens.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -35,11 +35,16 @@ def frame(body: Mapping[str, Any]) -> bytes:
 class Primed:
     """A stream of frames whose first one, if it came in time, is already here. Whoever holds it closes it.
 
-    A task of its own reads the source, so that whatever has come can be taken at once.
+    A task of its own reads the source, so that whatever has come can be taken at once. `failed` says how a failure in
+    mid-stream is told.
     """
 
-    def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
-        self._source = source
+    def __init__(
+        self,
+        source: AsyncGenerator[bytes, None],
+        failed: Callable[[ServiceError], bytes] = lambda error: frame(error_body(error)),
+    ) -> None:
+        self._source, self._failure = source, failed
         self._ready: list[bytes] = []
         self._news: asyncio.Future[bool] | None = None
         self._room = asyncio.Event()
@@ -102,7 +107,7 @@ class Primed:
         except ServiceError as error:
             if not self._begun and not self._ready:
                 raise
-            self._ready.append(frame(error_body(error)))
+            self._ready.append(self._failure(error))
         finally:
             self._ended = True
             _settle(self._news, True)

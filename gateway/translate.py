@@ -39,6 +39,7 @@ def to_query(
         modalities=modalities(request.messages),
         capabilities=needed_capabilities(request, profiles),
         min_context_tokens=estimated_tokens(request),
+        endpoint=request.endpoint,
         unfit=unfit,
     )
     options = request.options
