@@ -7,7 +7,6 @@ time ran out is no fault of the replica's.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from collections.abc import AsyncGenerator
 from experts.errors import DeadlinePassed, EndpointMissing, ExpertError, ExpertOverloaded, ExpertTimeout
 from experts.health import HealthBoard
 from experts.health.board import FAULTS_THAT_OPEN
+from experts.patience import Patience
 from experts.registry import Expert, Replica
 from experts.types import AnswerChunk, ExpertCall
 
@@ -41,6 +41,7 @@ class Attempt:
         self.expert, self.replica = expert, replica
         self.sent, self.first_token = time.monotonic(), 0.0
         self._chunks, self._health, self._deadline = chunks, health, deadline
+        self._patience = Patience()
         self._held: deque[AnswerChunk] = deque()
         self._ended = self._closed = False
         limits = expert.config.limits
@@ -100,7 +101,7 @@ class Attempt:
         """
         asked = min(asked, self._deadline)
         try:
-            async with asyncio.timeout(max(0.0, min(own, asked) - time.monotonic())):
+            with self._patience.until(min(own, asked)):
                 chunk = await anext(self._chunks, None)
         except TimeoutError:
             name = self.expert.name
@@ -130,6 +131,7 @@ class Attempt:
         """Stop here; the server's request is aborted."""
         if not self._closed:
             self._closed = True
+            self._patience.stop()
             self._tried()
             self._record.in_flight -= 1
             await self._chunks.aclose()
