@@ -9,14 +9,20 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from experts.errors import ServiceError
 from gateway.errors import ClientGone, TooLarge
 from gateway.logs import facts
 
+Handler = Callable[[Request], Awaitable[Response]]
+Refusal = Callable[[Request, Exception], Awaitable[Response]]
 log = logging.getLogger(__name__)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 QUIET = frozenset({"/metrics", "/health", "/health/liveness", "/health/readiness"})
@@ -66,6 +72,31 @@ class RequestContext:
         told: dict[str, Any] = {"request_id": request_id, "method": scope["method"], "path": scope["path"]}
         told |= {"status": status, "seconds": round(seconds, 4), **scope["state"].get("told", {})}
         log.log(level, "request", extra=facts(**told))
+
+
+class Shortcut:
+    """Take the POSTs of one path past the framework's routing, which costs as much as half of what we do for them.
+
+    Args:
+        app: what answers everything else.
+        path: which one.
+        handler: answers a request.
+        refused: answers an error of ours that the handler raised; any other passes through, as it would have.
+    """
+
+    def __init__(self, app: ASGIApp, path: str, handler: Handler, refused: Refusal) -> None:
+        self.app, self.path, self.handler, self.refused = app, path, handler, refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != self.path or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        try:
+            response = await self.handler(request)
+        except ServiceError as error:
+            response = await self.refused(request, error)
+        await response(scope, receive, send)
 
 
 async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> bytes:

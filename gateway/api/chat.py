@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
 from starlette.types import Receive
 
 from experts.errors import ServiceError
@@ -27,17 +26,8 @@ from gateway.services import Services
 from gateway.streaming import DONE, EventStream, Primed, frame, while_connected
 from gateway.translate import Envelope, decision_headers, explanation, header_value, whole_body, wire_chunks
 
-
-class Direct(APIRoute):
-    """A route whose handler is given the request and nothing else: it needs none of what the framework works out."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler itself."""
-        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return handler
-
-
-api = APIRouter(route_class=Direct)
+PATH = "/v1/chat/completions"
+api = APIRouter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +43,7 @@ class Exchange:
     visit: Visit
 
 
-@api.post("/v1/chat/completions", openapi_extra=CHAT_BODY)
+@api.post(PATH, openapi_extra=CHAT_BODY)
 async def chat_completions(request: Request) -> Response:
     """Answer a conversation: the router picks the expert unless `model` names one."""
     services = await services_of(request)
