@@ -10,7 +10,9 @@ import re
 from collections.abc import AsyncIterator
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
-BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+"""Two ends of lines, of whichever kinds; atomic, so that a CRLF is never taken for two."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventTooLarge(ValueError):
@@ -70,10 +72,8 @@ class Frames:
 
 
 def event_data(frame: bytes) -> bytes | None:
-    """Return the joined `data:` lines of one frame, or None when it has none (a comment, say)."""
+    """Return the joined `data:` lines of one frame, or None when they say nothing (a comment, a ping)."""
     if frame.startswith(b"data: ") and frame.endswith(b"\n\n") and frame.count(b"\n") == 2 and b"\r" not in frame:
-        return frame[6:-2]
-    lines = [line for line in re.split(rb"\r\n|\n|\r", frame) if line.startswith(b"data:")]
-    if not lines:
-        return None
-    return b"\n".join(line[5:].removeprefix(b" ") for line in lines)
+        return frame[6:-2] or None
+    lines = re.split(rb"\r\n|\n|\r", frame.removeprefix(BYTE_ORDER_MARK))
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")) or None

@@ -204,6 +204,8 @@ STATUS: dict[type[ServiceError], Wire] = {
     ClientGone: Wire(499, "invalid_request_error", "client_gone"),
     TooLarge: Wire(413, "invalid_request_error", "request_too_large"),
 }
+LONGEST_MESSAGE = 2000
+"""Characters; a server's complaint, or a name that a client made up, may be as long as it likes."""
 RETRY_LATER = frozenset({429, 503})
 
 
@@ -217,7 +219,7 @@ def error_body(error: ServiceError) -> dict[str, Any]:
     """Return OpenAI's error object, with the expert's name where one is at fault."""
     row = wire(error)
     body: dict[str, Any] = {
-        "message": str(error),
+        "message": str(error)[:LONGEST_MESSAGE],
         "type": row.type,
         "param": getattr(error, "param", None),
         "code": row.code,
@@ -225,7 +227,8 @@ def error_body(error: ServiceError) -> dict[str, Any]:
     if isinstance(error, ExpertError):
         body["expert"] = error.expert
     if isinstance(error, ExpertRejected):
-        body.update({key: error.body[key] for key in ("param", "code") if error.body.get(key)})
+        said = {key: error.body.get(key) for key in ("param", "code")}
+        body.update({key: word for key, word in said.items() if word and isinstance(word, str | int)})
     return {"error": body}
 
 

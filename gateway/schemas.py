@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from experts.types import BATCH_PRIORITY, Message
+from experts.depth import DEEPEST, nested_too_deep
+from experts.types import BATCH_PRIORITY, Endpoint, Message, Relay
 from gateway.errors import InvalidRequest
 
 OURS = frozenset({"model", "messages", "stream", "routing"})
 LONGEST_SESSION = 256
-DEEPEST = 128
-"""Levels of nesting that a body may have."""
+TOO_DEEP = f"The body is nested more than {DEEPEST} levels deep."
 Names = Annotated[list[str], Field(max_length=256)]
 
 
@@ -60,6 +59,9 @@ class RoutingOptions(BaseModel):
         return self.priority <= BATCH_PRIORITY
 
 
+NOTHING_ASKED = RoutingOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A chat completion request: what we read of it, and `parameters`, everything else in the body.
@@ -77,14 +79,14 @@ class ChatRequest:
     session: str | None = None
     within: ExpertChoice = ANY_EXPERT
     client: str = ""
-
-
     relay: Relay | None = None
 
     @property
     def endpoint(self) -> Endpoint:
         """Where an expert is asked."""
         return "chat" if self.relay is None else self.relay.endpoint
+
+
 def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:
     """Read a request body; headers say the same as `routing` for clients that cannot add a field.
 
@@ -115,24 +117,9 @@ def json_object(content: bytes, wanted: str) -> dict[str, Any]:
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from error
     if not isinstance(body, dict):
         raise InvalidRequest(f"The body must be {wanted}.")
-    if content.count(b"[") + content.count(b"{") > DEEPEST:
-        check_depth(body)
+    if nested_too_deep(content, body):
+        raise InvalidRequest(TOO_DEEP)
     return body
-
-
-def check_depth(body: Mapping[str, Any] | list[Any]) -> None:
-    """Refuse JSON that is nested too deep: orjson reads 1,024 levels and writes 254.
-
-    Raises:
-        InvalidRequest: it is.
-    """
-    level: list[Any] = [body]
-    for _ in range(DEEPEST):
-        inner = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in level)
-        level = [each for each in inner if isinstance(each, dict | list)]
-        if not level:
-            return
-    raise InvalidRequest(f"The body is nested more than {DEEPEST} levels deep.")
 
 
 def _check_stream_options(body: Mapping[str, Any]) -> None:
@@ -177,7 +164,7 @@ def options_of(body: Mapping[str, Any], headers: Mapping[str, str]) -> RoutingOp
     if not asked:
         return NOTHING_ASKED
     try:
-        return RoutingOptions.model_validate({**_from_headers(headers), **asked})
+        return RoutingOptions.model_validate(asked)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in ("routing", *first["loc"]))

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from experts import sse
+from experts.depth import nested_too_deep
 from experts.errors import ExpertProtocolError, ExpertUnavailable
 from experts.types import AnswerChunk, Usage
 
@@ -85,7 +86,7 @@ def parsed(expert: str, data: bytes) -> dict[str, Any]:
         raise ExpertProtocolError(expert, f"Expert '{expert}' sent an event that is not JSON.") from None
     if isinstance(raw, dict) and raw.get("error"):
         raise ExpertUnavailable(expert, f"Expert '{expert}' reported: {_message(raw['error'])}")
-    if not isinstance(raw, dict) or not _well_formed(raw):
+    if not isinstance(raw, dict) or not _well_formed(raw) or nested_too_deep(data, raw):
         raise ExpertProtocolError(expert, f"Expert '{expert}' sent an event that is not a chat completion.")
     return raw
 
@@ -130,7 +131,7 @@ def _well_formed(raw: Mapping[str, Any]) -> bool:
     if usage:
         if not isinstance(usage, dict):
             return False
-        if not all(isinstance(usage.get(key) or 0, int) for key in ("prompt_tokens", "completion_tokens")):
+        if not all(_count(usage.get(key)) for key in ("prompt_tokens", "completion_tokens")):
             return False
     if not isinstance(choices, list):
         return False
@@ -138,6 +139,10 @@ def _well_formed(raw: Mapping[str, Any]) -> bool:
         if not _well_formed_choice(choice):
             return False
     return True
+
+
+def _count(tokens: object) -> bool:
+    return tokens is None or (isinstance(tokens, int) and tokens >= 0)
 
 
 def _well_formed_choice(choice: object) -> bool:

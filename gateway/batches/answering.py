@@ -17,13 +17,15 @@ import orjson
 
 from aggregator.replay import replay
 from aggregator.types import FusedAnswer
+from experts.depth import deeper
 from experts.errors import ExpertUnavailable
 from experts.registry import Snapshot
 from experts.types import BATCH_PRIORITY, AnswerChunk, CallFacts, ExpertAnswer, ExpertCall, ExpertStream, Usage
+from gateway.errors import InvalidRequest
 from gateway.limits import Gate, Visit
 from gateway.metrics import Metrics
 from gateway.pipeline import CASCADE, VOTE, Answering, Pipeline
-from gateway.schemas import ANY_EXPERT, ChatRequest, check_depth, parse_chat
+from gateway.schemas import ANY_EXPERT, TOO_DEEP, ChatRequest, parse_chat
 from gateway.translate import Envelope, explanation, whole_body
 from router.types import Assignment, RoutingDecision
 
@@ -179,7 +181,8 @@ class Answerer:
         Raises:
             InvalidRequest: it is none.
         """
-        check_depth(body)
+        if deeper(body):
+            raise InvalidRequest(TOO_DEEP)
         request = parse_chat(orjson.dumps({"model": self._model, **body}), {})
         ours = {"priority": BATCH_PRIORITY, "deadline_ms": PATIENCE_MS}
         options = request.options.model_copy(update=ours)
