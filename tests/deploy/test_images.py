@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 from tests.deploy.compose_file import ROOT
 
-DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
+DOCKERFILES = [*sorted((ROOT / "deploy").glob("*.Dockerfile")), ROOT / "deploy/ray/Dockerfile"]
 LEFT_OUT = {"torch", "sentence-transformers"}
 
 
