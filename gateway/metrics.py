@@ -6,6 +6,8 @@ Every metric starts with `consilium_`; labels are names from the configuration, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate, pairwise
+from types import MappingProxyType
 from typing import NamedTuple
 
 from prometheus_client import (
@@ -15,7 +17,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from aggregator.types import FusionReport
 from experts.types import CallFacts, ExpertName
@@ -24,25 +26,35 @@ from router.types import RoutingDecision
 disable_created_metrics()  # type: ignore[no-untyped-call]
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
 class ExpertLoad(NamedTuple):
-    """What one expert is doing at this moment."""
+    """What one expert is doing at this moment; `breakers` counts its replicas by the state of their breaker."""
 
     expert: ExpertName
     in_flight: int
     waiting: int
     ready: bool
+    breakers: Mapping[str, int] = MappingProxyType({})
 
 
 class Metrics:
-    """All metrics, on a registry of their own. `load` and `encoder` (its counts by name) are asked at a scrape."""
+    """All metrics, on a registry of their own.
+
+    `load`, `encoder` (its counts by name) and `batches` (how many of its batches had which size) are asked at a scrape.
+    `running` is kept by whoever begins and ends requests.
+    """
 
     def __init__(
-        self, load: Callable[[], Iterable[ExpertLoad]], encoder: Callable[[], Mapping[str, int]] = dict
+        self,
+        load: Callable[[], Iterable[ExpertLoad]],
+        encoder: Callable[[], Mapping[str, int]] = dict,
+        batches: Callable[[], Mapping[int, int]] = dict,
     ) -> None:
         self.registry = CollectorRegistry()
+        self.running = 0
         self.requests = self._counter("consilium_requests_total", "Requests by model asked and status.", "model status")
         self.seconds = self._histogram("consilium_request_seconds", "Request to last byte.", "model", SLOW)
         self.first_token = self._histogram(
@@ -93,7 +105,7 @@ class Metrics:
             registry=self.registry,
             buckets=FAST,
         )
-        self.registry.register(_LoadCollector(load, encoder))
+        self.registry.register(_LoadCollector(load, encoder, batches, lambda: self.running))
 
     def _counter(self, name: str, text: str, labels: str) -> Counter:
         return Counter(name, text, labels.split(), registry=self.registry)
@@ -158,10 +170,20 @@ def seconds_between_tokens(facts: CallFacts) -> float | None:
 class _LoadCollector:
     """Read live gauges when asked instead of keeping them up to date."""
 
-    def __init__(self, load: Callable[[], Iterable[ExpertLoad]], encoder: Callable[[], Mapping[str, int]]) -> None:
-        self._load, self._encoder = load, encoder
+    def __init__(
+        self,
+        load: Callable[[], Iterable[ExpertLoad]],
+        encoder: Callable[[], Mapping[str, int]],
+        batches: Callable[[], Mapping[int, int]],
+        running: Callable[[], int],
+    ) -> None:
+        self._load, self._encoder, self._batches, self._running = load, encoder, batches, running
 
     def collect(self) -> Iterable[Metric]:
+        running = GaugeMetricFamily("consilium_requests_in_flight", "Requests being answered.", value=self._running())
+        return [running, *self._experts(), *self._of_encoder()]
+
+    def _experts(self) -> Iterable[Metric]:
         families = {
             name: GaugeMetricFamily(f"consilium_expert_{name}", text, labels=["expert"])
             for name, text in (
@@ -170,11 +192,25 @@ class _LoadCollector:
                 ("ready", "1 while an expert can answer."),
             )
         }
+        replicas = GaugeMetricFamily(
+            "consilium_expert_replicas", "Replicas by the state of their breaker.", labels=["expert", "breaker"]
+        )
         for load in self._load():
             families["in_flight"].add_metric([load.expert], load.in_flight)
             families["waiting"].add_metric([load.expert], load.waiting)
             families["ready"].add_metric([load.expert], float(load.ready))
+            for state, count in load.breakers.items():
+                replicas.add_metric([load.expert, state], count)
+        return [*families.values(), replicas]
+
+    def _of_encoder(self) -> Iterable[Metric]:
         encoder = GaugeMetricFamily("consilium_encoder", "What the encoder has done, by kind.", labels=["kind"])
         for kind, count in self._encoder().items():
             encoder.add_metric([kind], count)
-        return [*families.values(), encoder]
+        sizes, bounds = self._batches(), (0, *BATCH_SIZES)
+        within = [sum(n for size, n in sizes.items() if low < size <= high) for low, high in pairwise(bounds)]
+        buckets = [(str(bound), float(count)) for bound, count in zip(BATCH_SIZES, accumulate(within), strict=True)]
+        total = float(sum(size * count for size, count in sizes.items()))
+        batch = HistogramMetricFamily("consilium_encoder_batch_size", "Texts the encoder took at once.")
+        batch.add_metric([], [*buckets, ("+Inf", float(sum(sizes.values())))], total)
+        return [encoder, batch]

@@ -45,6 +45,8 @@ class RequestContext:
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started, outcome = time.monotonic(), {"status": 499}
+        metrics, counts = scope["app"].state.services.metrics, scope["path"] not in QUIET
+        metrics.running += counts
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -57,6 +59,7 @@ class RequestContext:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
+            metrics.running -= counts
             self._count(scope, outcome["status"], time.monotonic() - started)
             self._log(scope, request_id, outcome["status"], time.monotonic() - started)
 

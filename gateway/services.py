@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_args
 
 from aggregator import Aggregator
 from aggregator.errors import UnknownStrategy
@@ -18,6 +19,7 @@ from experts.config import resolve_folder
 from experts.dispatcher import Dispatcher
 from experts.errors import ConfigError
 from experts.health import HealthBoard, Prober
+from experts.health.board import Breaker
 from experts.registry import Expert, Registry, Replica
 from experts.store import Store
 from experts.types import ExpertCall, ExpertName, Message
@@ -137,7 +139,15 @@ class Services:
         """Yield what each expert is doing, for the metrics."""
         running, waiting = self.dispatcher.admission.running, self.dispatcher.admission.waiting
         for name in self.registry.snapshot:
-            yield ExpertLoad(name, running.get(name, 0), waiting.get(name, 0), self.state(name) == "ready")
+            ready = self.state(name) == "ready"
+            yield ExpertLoad(name, running.get(name, 0), waiting.get(name, 0), ready, self.breakers(name))
+
+    def breakers(self, expert: ExpertName) -> dict[str, int]:
+        """Return how many of an expert's replicas have their breaker in each state."""
+        states = dict.fromkeys(get_args(Breaker), 0)
+        for replica in self.registry.snapshot[expert].replicas:
+            states[self.dispatcher.health.breaker(replica.base_url)] += 1
+        return states
 
 
 @asynccontextmanager
@@ -179,7 +189,7 @@ async def open_services(
         router = await Router.create(routing, registry.profiles, encoder=encoder, ask=ask)
         stack.push_async_callback(router.aclose)
         check_trials(config, router)
-        metrics = Metrics(lambda: built[0].loads(), lambda: encoder_counts(router))
+        metrics = Metrics(lambda: built[0].loads(), lambda: encoder_counts(router), lambda: batch_sizes(router))
         ledger = await opened_ledger(store, stack)
         gate = opened_gate(
             settings, config.limits, book=keys, ledger=ledger, registry=registry, metrics=metrics, stack=stack
@@ -324,6 +334,11 @@ def encoder_counts(router: Router) -> dict[str, int]:
     """Return what the router's encoder has done, by kind; empty when it does not count."""
     facts = getattr(router.encoder, "facts", None)
     return {} if facts is None else asdict(facts)
+
+
+def batch_sizes(router: Router) -> Mapping[int, int]:
+    """Return how many batches of each size the router's encoder has run; empty when it does not count."""
+    return getattr(router.encoder, "batch_sizes", {})
 
 
 class Probes:

@@ -9,7 +9,7 @@ loaded on a worker thread when it is first needed, never when this module is imp
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
@@ -55,6 +55,7 @@ class Encoder:
         self._collectors: set[asyncio.Task[None]] = set()
         self._busy, self._alone = 0, False
         self._texts = self._hits = self._batches = self._encoded = 0
+        self.batch_sizes: Counter[int] = Counter()
 
     @property
     def facts(self) -> EncoderFacts:
@@ -170,6 +171,7 @@ class Encoder:
 
     def _keep(self, keys: Sequence[bytes], vectors: Vectors) -> None:
         self._batches, self._encoded = self._batches + 1, self._encoded + len(keys)
+        self.batch_sizes[len(keys)] += 1
         for key, vector in zip(keys, vectors, strict=True):
             self._remember(key, vector)
             if not (promise := self._promised.pop(key)).done():

@@ -32,7 +32,7 @@ def expressions() -> Iterator[str]:
 
 def known() -> dict[str, set[str]]:
     """Return every series name that a gateway gives, and its labels."""
-    metrics = Metrics(lambda: [ExpertLoad("math", 0, 0, True)], lambda: {"texts": 1})
+    metrics = Metrics(lambda: [ExpertLoad("math", 0, 0, True, {"closed": 1})], lambda: {"texts": 1})
     series: dict[str, set[str]] = {}
     for collector in vars(metrics).values():
         labels = set(getattr(collector, "_labelnames", ()))

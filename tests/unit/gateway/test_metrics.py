@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from experts.types import CallFacts, Usage
-from gateway.metrics import Metrics, seconds_between_tokens
+from gateway.metrics import ExpertLoad, Metrics, seconds_between_tokens
 from router.types import Assignment, RoutingDecision
 
 
@@ -74,3 +74,20 @@ def test_cost_adds_up_by_expert() -> None:
     metrics.paid("math", 0.5)
 
     assert 0.75 == values(metrics)["consilium_cost_usd_total", "expert=math"]
+
+
+def test_batches_of_the_encoder_are_a_histogram_of_their_sizes() -> None:
+    found = values(Metrics(list, batches=lambda: {1: 5, 3: 2, 16: 1, 40: 1}))
+
+    name = "consilium_encoder_batch_size"
+    assert [5, 5, 7, 7, 8, 8, 9] == [
+        found[f"{name}_bucket", f"le={le}"] for le in ("1", "2", "4", "8", "16", "32", "+Inf")
+    ]
+    assert (9, 67) == (found[f"{name}_count",], found[f"{name}_sum",])
+
+
+def test_replicas_are_told_by_the_state_of_their_breaker() -> None:
+    found = values(Metrics(lambda: [ExpertLoad("math", 1, 2, True, {"closed": 2, "open": 1})]))
+
+    assert 1 == found["consilium_expert_replicas", "breaker=open", "expert=math"]
+    assert 2 == found["consilium_expert_replicas", "breaker=closed", "expert=math"]
