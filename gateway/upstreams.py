@@ -1,8 +1,8 @@
 """Which addresses may be registered over HTTP as an expert's.
 
 The gateway sends conversations and keys there, from inside the network: an address that hands out a cloud machine's
-credentials is refused always, whatever the configuration allows. A name is resolved when it is registered; what it
-means later is the network's word.
+credentials is refused always, whatever the configuration allows. A name is resolved when it is registered; should it
+mean such an address later, no connection is made (`experts.addresses`).
 """
 
 from __future__ import annotations
@@ -11,19 +11,14 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from fnmatch import fnmatchcase
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from pydantic import Field
 
+from experts.addresses import METADATA_NAMES, forbidden
 from experts.config import ReplicaConfig, Strict
 from gateway.errors import InvalidRequest
 
 RESOLVE_SECONDS = 3.0
-METADATA_NAMES = frozenset({"metadata.google.internal", "metadata"})
-LINK_LOCAL_AND_METADATA = tuple(
-    ip_network(each) for each in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32")
-)
-NAT64 = ip_network("64:ff9b::/96")
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 
@@ -82,21 +77,3 @@ class Upstreams:
     def _allows(self, host: str, port: int | None) -> bool:
         written = (host, f"{host}:{port}")
         return any(fnmatchcase(each, pattern) for each in written for pattern in self._allowed)
-
-
-def forbidden(text: str) -> bool:
-    """Say whether a text is an address that nobody may register, in any of the ways to write it; a name is not."""
-    try:
-        address = plain(ip_address(text.partition("%")[0]))
-    except ValueError:
-        return False
-    return any(address in network for network in LINK_LOCAL_AND_METADATA)
-
-
-def plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that an IPv6 one carries (mapped, 6to4, NAT64), else the address itself."""
-    if isinstance(address, IPv4Address):
-        return address
-    if address in NAT64:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address

@@ -19,6 +19,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import map_aiohttp_exceptions
 
+from experts.addresses import guarded_socket
 from experts.backends.reuse import Connector, once_more
 
 IDLE_SOCKET_SECONDS = 4.0
@@ -29,7 +30,7 @@ PATIENT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS
 
 
 def _session() -> aiohttp.ClientSession:
-    connector = Connector(limit=0, keepalive_timeout=IDLE_SOCKET_SECONDS)
+    connector = Connector(limit=0, keepalive_timeout=IDLE_SOCKET_SECONDS, socket_factory=guarded_socket)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(once_more,))
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from experts.addresses import forbidden
 from experts.config import ReplicaConfig
 from gateway.errors import InvalidRequest
-from gateway.upstreams import Upstreams, forbidden
+from gateway.upstreams import Upstreams
 
 NAMES = {
     "sly.example": ["10.0.0.1", "169.254.169.254"],
