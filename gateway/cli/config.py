@@ -7,10 +7,12 @@ import json
 import typer
 import yaml
 
+from gateway.cli.importing import import_file
 from gateway.cli.options import ConfigOption, configured, settings_with
 from gateway.configuration import GatewayConfig
 
 app = typer.Typer(no_args_is_help=True, help="Check, show and explain the configuration file.")
+app.command("import")(import_file)
 
 
 @app.command()
