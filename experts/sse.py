@@ -66,6 +66,14 @@ class Frames:
             raise EventTooLarge(f"one server-sent event is larger than {self._max_bytes} bytes")
         return found
 
+    def data(self, chunk: bytes) -> list[bytes]:
+        """Return the `data` of the events that are whole with these bytes; see `feed`."""
+        if not self._pending and chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") and b"\r" not in chunk:
+            told = chunk[6:-2].split(b"\n\ndata: ")  # the usual case: one line each, and nothing cut
+            if chunk.count(b"\n") == 2 * len(told):
+                return [each for each in told if each]
+        return [data for data in map(event_data, self.feed(chunk)) if data is not None]
+
     def rest(self) -> list[bytes]:
         """Return what is left at the end, as a frame of its own."""
         return [bytes(self._pending)] if self._pending else []

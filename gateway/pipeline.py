@@ -241,7 +241,7 @@ class Pipeline:
             Candidate(latitude.counted(known.get(i, streams[i])), who.weight, who.quality, who.domains)
             for i, who in enumerate(chosen(decision, world))
         )
-        task = self._fusion_task(request, candidates, decision, latitude)
+        task = self._fusion_task(request, candidates, decision, latitude, fusion.strategy)
         ignored = ignored_fields(request, decision, world)
         stream = traced(self.aggregator.fuse(task, fusion.strategy), decision)
         return Answering(decision, fusion, ignored, stream, latitude.meter)
@@ -258,13 +258,15 @@ class Pipeline:
         candidates: tuple[Candidate, ...],
         decision: RoutingDecision,
         latitude: Latitude,
+        strategy: str,
     ) -> FusionTask:
+        writers = () if strategy == SINGLE else (self.fusion.fuser, *self.fusers(decision), self.default)
         return FusionTask(
             candidates=candidates,
             messages=request.messages,
             parameters=request.parameters,
             ask=latitude.ask,
-            fuser=latitude.writer(self.fusion.fuser, *self.fusers(decision), self.default),
+            fuser=latitude.writer(*writers) if writers else None,
             limits=latitude.limits(),
             stages=decision.stages,
             config=self.fusion,

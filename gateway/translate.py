@@ -277,4 +277,6 @@ def decision_headers(decision: RoutingDecision, ignored: Iterable[str]) -> dict[
 
 def header_value(value: str) -> str:
     """Return the value with everything that could break out of a header replaced."""
+    if value.isascii() and value.isprintable():
+        return value[:1024]
     return "".join(c if c.isprintable() and c.isascii() else "_" for c in value)[:1024]

@@ -43,7 +43,7 @@ class ChunkReader:
             ExpertUnavailable: the server reports an error in mid-stream.
             sse.EventTooLarge: an event is larger than it may be.
         """
-        return self._chunks(self._frames.feed(data))
+        return self._chunks(self._frames.data(data))
 
     def close(self) -> Sequence[AnswerChunk]:
         """Return what is left when the bytes end.
@@ -51,19 +51,18 @@ class ChunkReader:
         Raises:
             ExpertUnavailable: the answer is not whole.
         """
-        rest = self._chunks(self._frames.rest())
+        rest = self._chunks(data for data in map(sse.event_data, self._frames.rest()) if data is not None)
         if not (self._finished or self.ended):
             raise ExpertUnavailable(self._expert, f"Expert '{self._expert}' broke off its answer before the end.")
         return rest
 
-    def _chunks(self, frames: Iterable[bytes]) -> Sequence[AnswerChunk]:
+    def _chunks(self, told: Iterable[bytes]) -> Sequence[AnswerChunk]:
         bodies = []
-        for data in map(sse.event_data, frames):
+        for data in told:
             if data == DONE:
                 self.ended = True
                 break
-            if data is not None:
-                bodies.append(parsed(self._expert, data))
+            bodies.append(parsed(self._expert, data))
         chunks = [_chunk(body) for body in (joined(bodies) if self._joined else bodies)]
         for chunk in chunks:
             self._answered = self._answered or bool(chunk.raw["choices"])
@@ -111,13 +110,9 @@ def joined(bodies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def _words(body: Mapping[str, Any]) -> str | None:
     """Return the text of a chunk that adds text to its only choice, the first, and says nothing else."""
     choices = body["choices"]
-    if len(choices) != 1 or body.get("usage"):
+    if len(choices) != 1 or body.get("usage") or not _plain(choices[0]) or choices[0].get("finish_reason"):
         return None
-    choice = choices[0]
-    delta = choice.get("delta")
-    if not delta or delta.keys() != WORDS_ONLY or choice.get("finish_reason") or choice.get("logprobs"):
-        return None
-    words: str | None = delta["content"] if choice.get("index", 0) == 0 else None
+    words: str = choices[0]["delta"]["content"]
     return words
 
 
@@ -128,6 +123,8 @@ def _saying(body: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
 def _well_formed(raw: Mapping[str, Any]) -> bool:
     """Say whether everything that is read of a chunk has the type and the bounds it must have."""
     choices, usage = raw.get("choices"), raw.get("usage")
+    if not usage and isinstance(choices, list) and len(choices) == 1 and _plain(choices[0]):
+        return True
     if usage:
         if not isinstance(usage, dict):
             return False
@@ -139,6 +136,14 @@ def _well_formed(raw: Mapping[str, Any]) -> bool:
         if not _well_formed_choice(choice):
             return False
     return True
+
+
+def _plain(choice: object) -> bool:
+    """Say whether a choice does no more than add text, which most do."""
+    if not isinstance(choice, dict) or choice.get("logprobs") is not None:
+        return False
+    delta, place = choice.get("delta"), choice.get("index", 0)
+    return isinstance(delta, dict) and delta.keys() == WORDS_ONLY and type(delta["content"]) is str and place == 0
 
 
 def _count(tokens: object) -> bool:
