@@ -22,6 +22,7 @@ _MODEL = {
     "metadata": "say tags",
 }
 _TOP = {
+    "matrix": "which servers are awake together is `residency`: one at a time unless you say more",
     "groups": "which servers are awake together is `residency`: one at a time unless you say more",
     "hooks": "say residency.pinned for what is to stay loaded",
     "startPort": "the gateway finds free ports from 8501 up",
@@ -39,11 +40,18 @@ def from_llama_swap(source: Source) -> Imported:
     top = source.top
     patience = top.take("healthCheckTimeout", int) or 120
     macros = {str(name): str(text) for name, text in (top.take("macros", dict) or {}).items()}
+    ttl = top.take("globalTTL", int) or 0
     experts: dict[str, dict[str, Any]] = {}
     for model in top.sections("models"):
+        own = model.take("ttl", int)
+        model.data["ttl"] = ttl if own is None or own < 0 else own
         expert = _expert(model, set(experts), macros, patience)
         experts[expert["name"]] = expert
         model.leave(_MODEL)
+    for peer in top.sections("peers"):
+        for expert in _peer(peer, set(experts)):
+            experts[expert["name"]] = expert
+        peer.leave(_MODEL)
     top.leave(_TOP)
     launched = sum("launch" in expert for expert in experts.values())
     awake = {"residency": {"max_resident": 1}} if launched > 1 else {}
@@ -57,7 +65,10 @@ def _expert(model: Section, known: set[str], macros: dict[str, str], patience: i
         model.source.remark(model.place, f"becomes the expert '{name}'")
     described = [str(text) for text in (model.take("name"), model.take("description")) if text]
     expert: dict[str, Any] = {"name": name, **({"description": ". ".join(described)} if described else {})}
-    command = _expanded(str(model.take("cmd") or ""), {**macros, **(model.take("macros", dict) or {})})
+    command = _expanded(
+        str(model.take("cmd") or ""), {**macros, **(model.take("macros", dict) or {}), "MODEL_ID": identity}
+    )
+    command = re.sub(r"\$\{env\.(\w+)\}", lambda match: model.source.variable(match[1]), command)
     if places := model.take("concurrencyLimit", int):
         expert["limits"] = {"max_in_flight": places}
     if (launch := _launch(command)) is not None:
@@ -65,15 +76,33 @@ def _expert(model: Section, known: set[str], macros: dict[str, str], patience: i
     return {**expert, **_behind(model, identity, command, expert.get("limits", {}), patience)}
 
 
+def _peer(peer: Section, known: set[str]) -> list[dict[str, Any]]:
+    """Return the models of another server; a key that is written out is not copied."""
+    replica = {"base_url": f"{str(peer.take('proxy') or '').rstrip('/')}/v1"}
+    key, variable = str(peer.take("apiKey") or ""), re.compile(r"\$\{env\.(\w+)\}")
+    if key and (named := variable.fullmatch(key)):
+        replica["api_key"] = peer.source.variable(named[1])
+    elif key:
+        name = re.sub(r"\W+", "_", f"{peer.place[-1]}_key").upper()
+        replica["api_key"] = peer.source.variable(name)
+        peer.remark("apiKey", f"is not copied: set {name}")
+    experts: list[dict[str, Any]] = []
+    for model in peer.take("models", list) or []:
+        name = expert_name(str(model), known | {expert["name"] for expert in experts})
+        experts.append({"name": name, "model": str(model), "replicas": [dict(replica)]})
+    return experts
+
+
 def _expanded(text: str, macros: dict[str, str]) -> str:
-    """Return a command with macros in place and without comment lines; macros may name macros."""
-    for _ in range(10):
-        filled = re.sub(r"\$\{([\w-]+)\}", lambda match: str(macros.get(match[1], match[0])), text)
-        if filled == text:
-            break
-        text = filled
+    """Return a command without its comment lines and with macros in place; macros may name macros."""
     lines = (line.split(" #")[0].rstrip("\\ ") for line in text.splitlines() if not line.lstrip().startswith("#"))
-    return " ".join(lines)
+    command = " ".join(lines)
+    for _ in range(10):
+        filled = re.sub(r"\$\{([\w-]+)\}", lambda match: str(macros.get(match[1], match[0])), command)
+        if filled == command:
+            break
+        command = filled
+    return command
 
 
 def _launch(command: str) -> dict[str, Any] | None:
@@ -133,7 +162,7 @@ def _around(model: Section, patience: int) -> dict[str, Any]:
 
 def _behind(model: Section, identity: str, command: str, limits: dict[str, Any], patience: int) -> dict[str, Any]:
     """Return the expert as a model of llama-swap, which goes on running."""
-    program = command.split(" ")[0] or "nothing"
+    program = next(iter(command.split()), "nothing")
     model.remark("cmd", f"{program} is not started by the gateway: llama-swap goes on doing it, at LLAMA_SWAP_URL")
     model.taken |= {"proxy", "ttl", "env", "useModelName", "checkEndpoint", "cmdStop", "filters"}
     waiting = {"first_token_timeout_seconds": float(patience), "timeout_seconds": float(max(300, 2 * patience))}

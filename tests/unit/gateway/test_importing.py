@@ -179,6 +179,36 @@ def test_the_result_is_a_file_that_the_gateway_takes(
     assert [expert["name"] for expert in imported.configuration["experts"]] == names
 
 
+def test_llama_swaps_macros_and_variables_are_filled_in(write: Any) -> None:
+    text = """
+        globalTTL: 90
+        macros: {context: 4096, args: "--max-model-len ${context}"}
+        models:
+          a: {cmd: "vllm serve ${env.MODELS}/${MODEL_ID} --port ${PORT} ${args}", ttl: -1}
+          b: {cmd: "vllm serve b --port ${PORT}", ttl: 0}
+    """
+    _, imported = import_config(write(text))
+    a, b = (expert["launch"] for expert in imported.configuration["experts"])
+
+    assert ("${MODELS}/a", ["--max-model-len", "4096"], 90) == (a["model"], a["args"], a["sleep_after_seconds"])
+    assert ("MODELS",) == imported.variables
+    assert "sleep_after_seconds" not in b
+
+
+def test_llama_swaps_peers_become_experts_at_their_url(write: Any) -> None:
+    text = """
+        models: {}
+        peers:
+          box: {proxy: "http://192.168.1.23/", models: [org/a, a], apiKey: sk-secret}
+          far: {proxy: https://far.example/api, models: [b], apiKey: "${env.FAR_KEY}"}
+    """
+    experts = experts_of(write(text))
+
+    assert ["org-a", "a", "b"] == list(experts)
+    assert [{"base_url": "http://192.168.1.23/v1", "api_key": "${BOX_KEY}"}] == experts["org-a"]["replicas"]
+    assert [{"base_url": "https://far.example/api/v1", "api_key": "${FAR_KEY}"}] == experts["b"]["replicas"]
+
+
 KEYS = st.text("abcdefghij_", min_size=12, max_size=16)
 
 
