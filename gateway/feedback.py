@@ -174,7 +174,7 @@ class Feedback:
                 score = await judge.score(messages, text)
             except ExpertError as error:
                 self._metrics.judgements.labels("failed").inc()
-                log.info("a judge could not be asked", extra=facts(expert=judge.expert, error=str(error)))
+                log.info("a judge could not be asked", extra=facts(expert=judge.expert, error=type(error).__name__))
                 continue
             if score is None:
                 self._metrics.judgements.labels("unreadable").inc()

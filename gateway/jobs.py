@@ -272,7 +272,8 @@ class Jobs:
             ours = isinstance(error, ServiceError)
             job = ended(run.job, "failed", error=str(error) if ours else BUG)
             level = logging.WARNING if ours else logging.ERROR
-            log.log(level, "a job failed", exc_info=None if ours else error, extra=facts(job=job.id, error=str(error)))
+            told = facts(job=job.id, error=type(error).__name__)
+            log.log(level, "a job failed", exc_info=None if ours else error, extra=told)
         while True:
             try:
                 return await self._write(run, replace(job, done=run.done, total=run.total))

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
         "every 1,000 bytes that move earn a second more.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    log_texts: bool = Field(default=False, description="Log what exceptions say, which may repeat what was asked.")
     otlp_endpoint: str = Field(
         default="", description="The OpenTelemetry collector that traces go to (OTLP over HTTP); empty: none."
     )

@@ -35,7 +35,7 @@ def serve(
     """Run the gateway, and the servers of the experts it is to start."""
     settings = settings_with(config=config, host=host, port=port, launcher=launcher, ray_address=ray_address)
     settings, key_file = with_admin_key(settings)
-    configure(settings.log_level)
+    configure(settings.log_level, texts=settings.log_texts)
     read, root = configured(settings)
     console = Console(stderr=True)
     listener = listening_socket(settings.host, settings.port)
