@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +18,9 @@ from gateway.api import (
     batches,
     chat,
     decisions,
+    completions,
     experts,
+    embeddings,
     feedback,
     files,
     fusers,
@@ -32,7 +35,8 @@ from gateway.api import (
 )
 from gateway.configuration import GatewayConfig
 from gateway.errors import InvalidRequest, error_body, error_headers, wire
-from gateway.middleware import RequestContext
+from gateway.middleware import RequestContext, Shortcut
+from gateway.passing import refusal_type, shaped
 from gateway.responses import JsonResponse
 from gateway.running import Progress
 from gateway.services import open_services
@@ -47,6 +51,10 @@ NOUNS = (
     route,
     files,
     batches,
+    completions,
+    embeddings,
+    responses,
+    messages,
     feedback,
     decisions,
     experts,
@@ -92,34 +100,46 @@ def create_app(
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, answer_bad_parameter)
     app.add_exception_handler(Exception, answer_bug)
+    app.add_middleware(Shortcut, path=chat.PATH, handler=chat.chat_completions, refused=answer_service_error)
     return app
 
 
-async def answer_service_error(_request: Request, error: Exception) -> Response:
-    """Answer an error of ours in OpenAI's shape."""
+async def answer_service_error(request: Request, error: Exception) -> Response:
+    """Answer an error of ours in OpenAI's shape, or in the one that the clients of its path read."""
     assert isinstance(error, ServiceError)
-    return JsonResponse(error_body(error), status_code=wire(error).status, headers=error_headers(error))
+    return _told(request, error_body(error), wire(error).status, error_headers(error), refusal_type(error))
 
 
-async def answer_http_error(_request: Request, error: Exception) -> Response:
+async def answer_http_error(request: Request, error: Exception) -> Response:
     """Answer what the web framework refuses (unknown path, wrong method) in the same shape."""
     assert isinstance(error, HTTPException)
     code = NOT_OURS.get(error.status_code, "http_error")
     body = {"message": f"{error.detail}.", "type": "invalid_request_error", "param": None, "code": code}
-    return JsonResponse({"error": body}, status_code=error.status_code, headers=error.headers)
+    return _told(request, {"error": body}, error.status_code, error.headers)
 
 
-async def answer_bad_parameter(_request: Request, error: Exception) -> Response:
+async def answer_bad_parameter(request: Request, error: Exception) -> Response:
     """Answer a parameter of the path or query that cannot be read in the same shape."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = str(first["loc"][-1])
     told = InvalidRequest(f"{where}: {first['msg']}.", param=where)
-    return JsonResponse(error_body(told), status_code=wire(told).status)
+    return _told(request, error_body(told), wire(told).status)
 
 
 async def answer_bug(request: Request, error: Exception) -> Response:
     """Answer a bug of ours without showing its insides; the traceback is in the log under the request's id."""
     log.error("bug", exc_info=error, extra={"facts": {"request_id": request.state.request_id}})
     told = "The gateway failed; its log has the reason under this request's id."
-    return JsonResponse(error_body(ServiceError(told)), status_code=500)
+    return _told(request, error_body(ServiceError(told)), 500)
+
+
+def _told(
+    request: Request,
+    body: Mapping[str, Any],
+    status: int,
+    headers: Mapping[str, str] | None = None,
+    kind: str | None = None,
+) -> Response:
+    path, request_id = request.scope["path"], getattr(request.state, "request_id", None)
+    return JsonResponse(shaped(path, status, body, request_id, kind), status_code=status, headers=headers)

@@ -20,6 +20,7 @@ from aggregator.errors import FusionError, QuorumNotReached, UnknownStrategy
 from experts.errors import (
     CallRefused,
     ConfigError,
+    EndpointMissing,
     ExpertDraining,
     ExpertError,
     ExpertOverloaded,
@@ -169,6 +170,7 @@ STATUS: dict[type[ServiceError], Wire] = {
     ExpertProtocolError: Wire(502, "upstream_error", "expert_protocol_error"),
     ExpertRejected: Wire(400, "invalid_request_error", "expert_rejected"),
     CallRefused: Wire(400, "invalid_request_error", "call_refused"),
+    EndpointMissing: Wire(404, "invalid_request_error", "endpoint_not_supported"),
     RoutingError: Wire(500, "server_error", "routing_error"),
     NoEligibleExpert: Wire(404, "invalid_request_error", "no_eligible_expert"),
     ClassifierUnavailable: Wire(503, "server_error", "classifier_unavailable"),

@@ -88,7 +88,7 @@ class Feedback:
         self.decisions.add(entry)
         if decision.domains:
             self._understand(entry, decision, decision)
-        elif self.config.enabled:
+        elif self.config.enabled and request.endpoint != "embeddings":
             self._reading.start(self._read(entry, request, decision))
         self.trials.shadow(request, entry)
         return entry

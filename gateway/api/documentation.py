@@ -29,3 +29,30 @@ _UPLOAD: dict[str, Any] = {
 UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _UPLOAD}}},
 }
+
+
+def _relayed(needed: str, example: Any) -> dict[str, Any]:
+    """Return what is said about a body that goes on as it came: what the router reads, and ours."""
+    properties = {
+        "model": {"type": "string", "default": "auto", "description": "auto or an expert's name."},
+        needed: {},
+        "stream": {"type": "boolean", "default": False},
+        "routing": _CHAT["properties"]["routing"],
+    }
+    schema = {
+        "type": "object",
+        "required": [needed],
+        "properties": properties,
+        "additionalProperties": True,
+        "example": {"model": "auto", needed: example},
+    }
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+_SAID = [{"role": "user", "content": "What is 417 plus 268?"}]
+RELAYED: dict[str, dict[str, Any]] = {
+    "completions": _relayed("prompt", "417 plus 268 is"),
+    "embeddings": _relayed("input", ["417 plus 268"]),
+    "responses": _relayed("input", "What is 417 plus 268?"),
+    "messages": _relayed("messages", _SAID),
+}

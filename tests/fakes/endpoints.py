@@ -74,6 +74,8 @@ class FakeEndpoints:
         if body.get("stream"):
             return StreamingResponse(_paced(EVENTS_OF[name](body, words), knobs), media_type=EVENTS)
         await asyncio.sleep(knobs.first_token_delay + knobs.word_delay * len(words))
+        if knobs.hang_up_after is not None:
+            raise ConnectionResetError("knob: hang up")
         return JSONResponse(WHOLE[name](body, words))
 
 
