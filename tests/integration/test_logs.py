@@ -92,6 +92,10 @@ async def conversations(client: httpx.AsyncClient, gateway: Gateway) -> list[int
     await post(**ask(said, routing={CANARY: CANARY}))
     await post(headers={"authorization": f"Bearer {CANARY}"}, **ask(said))
     await post("/admin/keys", headers=ADMIN, name=CANARY)
+    gateway.law.status = 400
+    for _ in range(3):  # what comes while the judge is busy is dropped
+        await post(**ask(said, model="math"))  # the judge, law, refuses to read the answer
+        await asyncio.sleep(0.1)
     for status in (400, 429, 500):
         gateway.math.status = gateway.law.status = status
         await post(**ask(said, model="math"))
@@ -101,9 +105,6 @@ async def conversations(client: httpx.AsyncClient, gateway: Gateway) -> list[int
     await post(**ask(said, model="math", stream=True))
     gateway.math.chunks, gateway.math.hang_up_after = None, 2
     await post(**ask(said, model="math", stream=True))
-    gateway.math.hang_up_after, gateway.law.status = None, 400
-    await asyncio.sleep(1)  # who fails rests, and the judge has ended what it was given
-    await post(**ask(said, model="math"))  # the judge cannot read that one
     statuses.append((await client.post("/v1/chat/completions", content=f"{{{CANARY}", headers=CLIENT)).status_code)
     return statuses
 
