@@ -8,39 +8,18 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from experts.errors import LaunchError
+from gateway.cli.stopping import hear_out
 from gateway.connections import patient
 from gateway.settings import Settings
 
 BACKLOG = 2048
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Return a bound socket; port 0 takes any free one.
-
-    Raises:
-        LaunchError: the port is taken or the address is not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Accepted connections inherit it. Without it a stream's first token waits for the client's delayed ACK, 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or str(error)
-        raise LaunchError("gateway", f"Cannot listen on {host}:{port} ({reason}): choose another --port.") from error
-    listener.set_inheritable(True)
-    return listener
 
 
 def run(serving: Coroutine[Any, Any, None]) -> None:
@@ -50,12 +29,23 @@ def run(serving: Coroutine[Any, Any, None]) -> None:
 
 
 class Uvicorn(uvicorn.Server):
-    """uvicorn that leaves signals to us: its own handling raises them again before our clean-up has run."""
+    """uvicorn that leaves signals to us: its own handling raises them again before our clean-up has run.
+
+    `told`: whether it was a signal that stopped it, to which others may still have been sending requests.
+    """
+
+    told = False
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture nothing."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let requests finish; told by a signal, hear out who has connected before."""
+        if self.told:
+            await hear_out(self, sockets or ())
+        await super().shutdown(sockets)
 
 
 class Server:
@@ -77,8 +67,8 @@ class Server:
             )
         )
 
-    async def run(self, listener: socket.socket, *, alone: bool = False) -> None:
-        """Build the services, serve until told to stop, close everything; the socket too.
+    async def run(self, *listeners: socket.socket, alone: bool = False) -> None:
+        """Build the services, serve until told to stop, close everything; the sockets too.
 
         The lifespan is entered here and not by uvicorn, which would turn a failed start into a traceback.
         `alone` in its process, it keeps what is there after the start (hundreds of thousands of objects) out of
@@ -87,17 +77,20 @@ class Server:
         Raises:
             ServiceError: what made the start fail.
         """
-        with listener:
+        with ExitStack() as sockets:
+            for listener in listeners:
+                sockets.enter_context(listener)
             async with self.app.router.lifespan_context(self.app):
                 if alone:
                     gc.collect()
                     gc.freeze()
-                await self._uvicorn.serve(sockets=[listener])
+                await self._uvicorn.serve(sockets=list(listeners))
 
-    async def run_until_signal(self, listener: socket.socket) -> None:
+    async def run_until_signal(self, *listeners: socket.socket, leader: int | None = None) -> None:
         """Run until SIGINT or SIGTERM: the first lets requests finish, the second does not.
 
         SIGHUP reads the configuration file again; on a terminal it goes on meaning that the terminal has gone.
+        `leader` is a pipe that ends when whoever started this one of several workers has ended: then it ends too.
         """
         task = asyncio.current_task()
         assert task is not None
@@ -105,14 +98,20 @@ class Server:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._told_to_read)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._told_to_stop, task)
+        if leader is not None:
+            asyncio.get_running_loop().add_reader(leader, self._left_alone, leader, task)
         with suppress(asyncio.CancelledError):
-            await self.run(listener, alone=True)
+            await self.run(*listeners, alone=True)
 
     def _told_to_stop(self, running: asyncio.Task[None]) -> None:
         if not self._uvicorn.started:
             running.cancel()
         self._uvicorn.force_exit = self._uvicorn.should_exit
-        self._uvicorn.should_exit = True
+        self._uvicorn.should_exit = self._uvicorn.told = True
+
+    def _left_alone(self, leader: int, running: asyncio.Task[None]) -> None:
+        asyncio.get_running_loop().remove_reader(leader)
+        self._told_to_stop(running)
 
     def _told_to_read(self) -> None:
         if self._uvicorn.started:
