@@ -17,19 +17,21 @@ from experts.errors import ServiceError
 from gateway.api import (
     batches,
     chat,
-    decisions,
     completions,
-    experts,
+    decisions,
     embeddings,
+    experts,
     feedback,
     files,
     fusers,
     jobs,
     keys,
     learning,
+    messages,
     models,
     operations,
     profiling,
+    responses,
     route,
     usage,
 )
@@ -47,14 +49,14 @@ from router.encoder import TextEncoder
 log = logging.getLogger(__name__)
 NOUNS = (
     chat,
-    models,
-    route,
-    files,
-    batches,
     completions,
     embeddings,
     responses,
     messages,
+    models,
+    route,
+    files,
+    batches,
     feedback,
     decisions,
     experts,
@@ -94,13 +96,13 @@ def create_app(
     app = FastAPI(title="Consilium", lifespan=lifespan, redoc_url=None)
     for noun in NOUNS:
         app.include_router(noun.api)
+    app.add_middleware(Shortcut, path=chat.PATH, handler=chat.chat_completions, refused=answer_service_error)
     app.add_middleware(TraceContext)
     app.add_middleware(RequestContext)
     app.add_exception_handler(ServiceError, answer_service_error)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, answer_bad_parameter)
     app.add_exception_handler(Exception, answer_bug)
-    app.add_middleware(Shortcut, path=chat.PATH, handler=chat.chat_completions, refused=answer_service_error)
     return app
 
 
