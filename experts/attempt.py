@@ -78,6 +78,23 @@ class Attempt:
             if not begun:
                 await self.aclose()
 
+    async def finish(self) -> None:
+        """Wait for the end, where nobody watches the answer being written: it can still be asked of somebody else.
+
+        Raises:
+            ExpertError: it breaks off; nothing is left open.
+        """
+        told = list(self._held)
+        self._held.clear()
+        whole = False
+        try:
+            told += [chunk async for chunk in self]
+            whole = True
+        finally:
+            self._held.extend(told)
+            if not whole:
+                await self.aclose()
+
     def __aiter__(self) -> Attempt:
         return self
 

@@ -142,7 +142,9 @@ class Dispatcher:
                 yield
 
     async def _begun(self, expert: Expert, run: _Run, most: int) -> Attempt:
-        """Return the attempt that said something first: one replica after the other is asked, `most` of them.
+        """Return the attempt that said something: one replica after the other is asked, `most` of them.
+
+        Where nobody watches it being written, that is the attempt that has said everything.
 
         Raises:
             ExpertError: none did.
@@ -154,7 +156,10 @@ class Dispatcher:
                 break
             run.facts.waited_seconds = attempt.sent - run.facts.started
             try:
-                return await self._first_token(attempt, run)
+                begun = await self._first_token(attempt, run)
+                if run.call.joined:
+                    await begun.finish()
+                return begun
             except ExpertError as failure:
                 run.failed(expert, failure)
                 if not failure.retryable:

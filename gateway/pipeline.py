@@ -21,6 +21,7 @@ from experts.dispatcher import Dispatcher
 from experts.profile import SkillProfile
 from experts.registry import Registry, Snapshot
 from experts.types import Dispatch, Endpoint, ExpertCall, ExpertName, ExpertStream, Message
+from gateway.continuing import can_be_continued, continued
 from gateway.errors import InvalidRequest, PermissionDenied, UnknownModel
 from gateway.latitude import Latitude, permits
 from gateway.opinions import MeanExperts
@@ -237,9 +238,13 @@ class Pipeline:
         fusion = self.fusion_of(request, decision)
         streams = self.calls(request, decision, world)
         latitude = Latitude(request, self.fusion, self.registry, self.dispatcher, self.default)
+        counted = [latitude.counted(known.get(i, stream)) for i, stream in enumerate(streams)]
+        if self.router.config.continue_on_failure and fusion.strategy == SINGLE and can_be_continued(request):
+            stand_ins = [name for name in (*decision.fallbacks, self.default) if latitude.allows(name)]
+            counted = [continued(stream, stand_ins, latitude.ask) for stream in counted]
         candidates = tuple(
-            Candidate(latitude.counted(known.get(i, streams[i])), who.weight, who.quality, who.domains)
-            for i, who in enumerate(chosen(decision, world))
+            Candidate(stream, who.weight, who.quality, who.domains)
+            for stream, who in zip(counted, chosen(decision, world), strict=True)
         )
         task = self._fusion_task(request, candidates, decision, latitude, fusion.strategy)
         ignored = ignored_fields(request, decision, world)

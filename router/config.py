@@ -135,6 +135,10 @@ class RoutingConfig(Strict):
     staged: bool = Field(
         default=True, description="A vote asks first as many as could settle it, others only while they can change it."
     )
+    continue_on_failure: bool = Field(
+        default=False,
+        description="A streamed text that breaks off is continued by another expert, and the stream says so.",
+    )
     objective: ObjectiveConfig = Field(default=ObjectiveConfig(), description="Quality against cost and time.")
     cascade: CascadeConfig = Field(default=CascadeConfig(), description="The policy `cascade`.")
     llm: LlmConfig = Field(default=LlmConfig(), description="An expert that reads unclear queries.")

@@ -13,7 +13,7 @@ from gateway.settings import Settings
 from tests.conftest import expert_record, gateway_over
 from tests.fakes.expert import FakeExpert, serving
 from tests.fakes.rude_expert import Manner, RudeExpert, rude
-from tests.integration.promises.asking import CHAT, ask, events, said
+from tests.integration.promises.asking import CHAT, ask, events, gauges, said
 from tests.processes import free_port
 
 
@@ -170,18 +170,19 @@ async def test_5_with_nobody_left_a_503_says_when_to_come_back_and_nothing_hangs
     assert took < 2
 
 
-async def test_6_a_reset_in_mid_stream_is_an_error_event_and_nobody_else_goes_on() -> None:
+async def test_6_a_reset_in_mid_stream_is_an_error_event_but_a_whole_answer_is_asked_of_another() -> None:
     server, base = RudeExpert(manner="resets", words=2), ok()
     async with rude(server), serving(base):
         record = rude_record("math", server, fallback=["base"])
         async with gateway_over([record, expert_record("base", base)]) as client:
             chunks = events((await client.post(CHAT, json=ask(stream=True))).text)
+            first = len(base.requests)
             whole = await client.post(CHAT, json=ask())
 
     assert "word word" == said(chunks[:-1])
     assert "expert_unavailable" == chunks[-1]["error"]["code"]
-    assert 503 == whole.status_code
-    assert [] == base.requests
+    assert (0, 1) == (first, len(base.requests)), "nobody has seen a whole answer before its end"
+    assert (200, "base", "2") == (whole.status_code, whole.json()["model"], whole.headers["x-consilium-attempts"])
 
 
 async def test_6_whatever_breaks_a_stream_its_client_can_parse_the_end() -> None:
@@ -202,3 +203,23 @@ async def test_6_whatever_breaks_a_stream_its_client_can_parse_the_end() -> None
         assert "one two" == said(chunks[:-1]), name
         assert {"message", "type", "param", "code", "expert"} == set(chunks[-1]["error"])
         assert "[DONE]" not in chunks
+
+
+async def test_6_where_it_is_configured_another_expert_continues_a_text_and_the_stream_says_so() -> None:
+    breaks = FakeExpert(reply=lambda _: "one two three four", hang_up_after=2, word_delay=0.02)
+    base = FakeExpert(reply=lambda _: " three four")
+    async with serving(breaks, base):
+        records = [expert_record("math", breaks, fallback=["base"]), expert_record("base", base)]
+        async with gateway_over(records, routing={"continue_on_failure": True}) as client:
+            text = events((await client.post(CHAT, json=ask(stream=True))).text)
+            asked = base.requests[-1]["messages"]
+            form = {"type": "json_object"}
+            formed = events((await client.post(CHAT, json=ask(stream=True, response_format=form))).text)
+            left = await gauges(client)
+
+    assert ("one two three four", "[DONE]") == (said(text), text[-1])
+    marks = [chunk["continued"] for chunk in text[:-1] if "continued" in chunk]
+    assert [{"by": "base", "after": "math: ExpertUnavailable"}] == marks
+    assert ("assistant", "one two") == (asked[-2]["role"], asked[-2]["content"])
+    assert "expert_unavailable" == formed[-1]["error"]["code"]
+    assert {} == left

@@ -1,0 +1,79 @@
+"""A streamed answer that breaks off, continued by another expert: only where `routing.continue_on_failure` says so.
+
+Nobody switches silently: the first chunk of the continuation carries `continued`: by whom, and after what. Only plain
+text can be continued; what has a form (tool calls, JSON, several choices, log probabilities) breaks off as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from experts.errors import ExpertError
+from experts.types import AnswerChunk, CallFacts, ExpertCall, ExpertName, ExpertStream, Usage
+from gateway.schemas import ChatRequest
+
+FORMED = ("tools", "functions", "logprobs", "top_logprobs", "stop", "audio", "prediction")
+GO_ON = (
+    "Your answer above was cut off. Write only what follows, beginning at the very character where it stopped: "
+    "repeat nothing of it, and do not mention the interruption."
+)
+Ask = Callable[[ExpertCall], ExpertStream]
+
+
+def can_be_continued(request: ChatRequest) -> bool:
+    """Say whether the answer is plain text, which another expert can take up anywhere."""
+    parameters = request.parameters
+    shape = parameters.get("response_format")
+    plain = not isinstance(shape, dict) or shape.get("type") in (None, "text")
+    return request.stream and plain and parameters.get("n") in (None, 1) and not any(map(parameters.get, FORMED))
+
+
+def continued(stream: ExpertStream, stand_ins: Sequence[ExpertName], ask: Ask) -> ExpertStream:
+    """Return the same answer, taken up by the first of `stand_ins` where it breaks off after its first token.
+
+    Usage is then what the continuation took, and a token a piece for what came before. Whoever holds it closes it, and
+    with it the one given. A continuation that breaks off as well is not continued.
+    """
+
+    async def chunks(facts: CallFacts) -> AsyncGenerator[AnswerChunk, None]:
+        said: list[str] = []
+        try:
+            async with stream:
+                async for chunk in stream:
+                    said.append(chunk.text)
+                    yield chunk
+            return
+        except ExpertError as failure:
+            another = next((name for name in stand_ins if name != stream.expert), None)
+            if another is None or not failure.retryable or not "".join(said):
+                raise
+            broken = failure
+        call = _going_on(stream.call, another, "".join(said))
+        async with ask(call) as rest, aclosing(_marked(rest, broken)) as marked:
+            async for chunk in marked:
+                yield chunk
+            facts.attempts += rest.facts.attempts
+            facts.usage = Usage(0, len(said)) + (rest.facts.usage or Usage())
+
+    outer = ExpertStream(stream.call, chunks)
+    outer.facts = stream.facts
+    return outer
+
+
+async def _marked(rest: ExpertStream, broken: ExpertError) -> AsyncGenerator[AnswerChunk, None]:
+    """Yield the continuation, its first chunk with what happened."""
+    begun = False
+    async for chunk in rest:
+        if not begun and chunk.text:
+            begun = True
+            facts = {"by": rest.expert, "after": f"{broken.expert}: {type(broken).__name__}"}
+            chunk = replace(chunk, raw={**chunk.raw, "continued": facts})
+        if begun or chunk.speaks:
+            yield chunk
+
+
+def _going_on(call: ExpertCall, expert: ExpertName, said: str) -> ExpertCall:
+    answer = {"role": "assistant", "content": said}
+    return replace(call, expert=expert, messages=(*call.messages, answer, {"role": "user", "content": GO_ON}))
