@@ -183,6 +183,7 @@ async def open_services(
         catalogue = Catalogue(store, file_entries(config), runtime, os.environ)
         await catalogue.load()
         registry = catalogue.registry
+        settings.check_workers(name for name, expert in registry.snapshot.items() if expert.config.launch is not None)
         dispatcher = Dispatcher(registry, backends, HealthBoard(), residency=residency)
         routing = routing_config(config.routing, default, root)
         ask = asking(routing.llm.expert, registry, dispatcher)
@@ -261,7 +262,8 @@ async def open_services(
             catalogue=catalogue,
             consequences=consequences,
             registrar=Registrar(
-                catalogue, consequences, Upstreams(config.registry.allowed_upstreams), roles_of(config)
+                *(catalogue, consequences, Upstreams(config.registry.allowed_upstreams), roles_of(config)),
+                launches=settings.workers == 1 or settings.launcher != "local",
             ),
             file=FileReader(catalogue, consequences, config, {**roles_of(config), "routing.default": default}),
         )

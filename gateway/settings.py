@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=DEFAULT_PORT, ge=1, le=65535, description="Port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that share the port.")
     config: str = Field(default="consilium.yaml", description="The YAML file, or builtin:pocket.")
     api_keys: SecretStr = Field(
         default=SecretStr(""), description="Comma-separated keys clients may use; empty means open, on loopback only."
@@ -72,6 +74,22 @@ class Settings(BaseSettings):
                 f"Listening on {self.host} without keys would open the gateway to everyone: "
                 "set CONSILIUM_API_KEYS, listen on 127.0.0.1, or make a key there first (consilium keys create)."
             )
+
+    def check_workers(self, launched: Iterable[str]) -> None:
+        """Refuse what several workers would each do for themselves, and must not; `launched` are experts with `launch`.
+
+        Raises:
+            ConfigError: a server is to be started on this machine, or nothing is kept that workers could share.
+        """
+        if self.workers == 1:
+            return
+        if (names := ", ".join(launched)) and self.launcher == "local":
+            raise ConfigError(
+                f"{self.workers} workers would each start the servers of {names}: leave out --workers, "
+                "or run these servers beside the gateway and name them under `replicas`."
+            )
+        if self.store == ":memory:" and not self.redis_url.get_secret_value():
+            raise ConfigError("Workers share what is kept: give CONSILIUM_STORE a file, or set CONSILIUM_REDIS_URL.")
 
 
 def is_loopback(host: str) -> bool:

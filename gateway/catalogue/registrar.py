@@ -56,13 +56,20 @@ class Registrar:
 
     Args:
         roles: the experts that the configuration gives a task to, by its key.
+        launches: whether servers may be started here: not where several workers would each do so.
     """
 
     def __init__(
-        self, catalogue: Catalogue, consequences: Consequences, upstreams: Upstreams, roles: Mapping[str, ExpertName]
+        self,
+        catalogue: Catalogue,
+        consequences: Consequences,
+        upstreams: Upstreams,
+        roles: Mapping[str, ExpertName],
+        *,
+        launches: bool = True,
     ) -> None:
         self._catalogue, self._consequences = catalogue, consequences
-        self._upstreams, self._roles = upstreams, roles
+        self._upstreams, self._roles, self._launches = upstreams, roles, launches
         self._changing = asyncio.Lock()
 
     async def checked(self, written: Written) -> ExpertConfig:
@@ -218,6 +225,8 @@ class Registrar:
         """Have the runtime begin to run it: what it cannot run it refuses, and nothing has been changed."""
         if not runs_here(entry.config) and (former is None or not runs_here(former.config)):
             return
+        if entry.config.launch is not None and not self._launches:
+            raise InvalidRequest("Several workers would each start this server; run it, name its URL.", param="launch")
         others = [each.config for each in self._catalogue.registry.snapshot.values() if each.name != entry.name]
         try:
             await self._catalogue.runtime.settle(self._consequences.wish([*others, entry.config]))

@@ -19,6 +19,10 @@ ConfigOption = Annotated[
 ]
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on.", envvar="CONSILIUM_HOST")]
 PortOption = Annotated[int | None, typer.Option(help="Port to listen on.", envvar="CONSILIUM_PORT")]
+WorkersOption = Annotated[
+    int | None, typer.Option(help="Processes that share the port.", envvar="CONSILIUM_WORKERS", min=1, max=64)
+]
+PostOption = Annotated[str | None, typer.Option(hidden=True, help="Given to a worker by who starts it.")]
 LauncherOption = Annotated[
     str | None, typer.Option(help="Where servers of ours run: local or ray.", envvar="CONSILIUM_LAUNCHER")
 ]

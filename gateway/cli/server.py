@@ -15,10 +15,12 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from gateway.cli.listening import listening_socket
 from gateway.cli.stopping import hear_out
 from gateway.connections import patient
 from gateway.settings import Settings
 
+__all__ = ["Server", "Uvicorn", "listening_socket", "run", "running"]
 BACKLOG = 2048
 
 
