@@ -1,9 +1,10 @@
 """What has to be the same for an answer to be given again. Pure.
 
-The key is a SHA-256 over: who asks (the key's id), the whole conversation, every parameter that reaches an expert, the
-request's options, the decision (whom, how heavy, with what expected quality, by which policy, fused how and by whom)
-and the records of the experts that may have a part in it. A routing that would now choose others, a record that was
-changed, or another configuration of the fusion is another key: what was kept before is never found again.
+The key is a SHA-256 over: who asks (the key's id, and the experts it may use), the whole conversation, every parameter
+that reaches an expert, the request's options, the decision (whom, how heavy, with what expected quality, by which
+policy, fused how and by whom) and the records of the experts that may have a part in it. A routing that would now
+choose others, a record that was changed, or another configuration of the fusion is another key: what was kept before
+is never found again.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def key_of(
         "messages": request.messages,
         "parameters": {key: value for key, value in request.parameters.items() if key not in NOT_FOR_EXPERTS},
         "options": request.options.model_dump(exclude=NOT_ABOUT_THE_ANSWER),
+        "within": request.within.model_dump(),
         "chosen": chosen,
         "decision": [decision.policy, decision.thinking, decision.stages, strategy, list(fusers)],
         "records": records,

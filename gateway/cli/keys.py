@@ -100,7 +100,7 @@ def list_keys(url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    table = Table("id", "name", "state", "expires", "experts", "tags", "requests/min", "tokens/min", "USD", "priority")
+    table = Table("id", "name", "state", "expires", "experts", "tags", "requests/min", "tokens/min", "USD", "priority", "cache")
     for each in found:
         table.add_row(*(shown(value) for value in row_of(each)))
     console.print(table)
@@ -129,6 +129,7 @@ def row_of(key: dict[str, Any]) -> list[Any]:
     return [
         *(key["id"], key["name"], key["state"], expires, ", ".join(key["experts"]), ", ".join(key["tags"])),
         *(key["requests_per_minute"], key["tokens_per_minute"], budget, key["priority"]),
+        "yes" if key.get("cache") else None,
     ]
 
 

@@ -18,6 +18,7 @@ from router.types import RoutingDecision
 
 Value: TypeAlias = str | bool | int | float | Sequence[str]
 Attributes: TypeAlias = dict[str, Value]
+OPERATIONS: Mapping[str, str] = {"completions": "text_completion", "embeddings": "embeddings"}
 NUMBERS = {
     "temperature": "gen_ai.request.temperature",
     "top_p": "gen_ai.request.top_p",
@@ -65,12 +66,17 @@ def of_call(call: ExpertCall) -> Attributes:
         if isinstance(value := call.parameters.get(name), int | float) and not isinstance(value, bool)
     }
     return {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": operation(call),
         "gen_ai.provider.name": "consilium",
         "gen_ai.request.model": call.expert,
         "consilium.priority": call.priority,
         **numbers,
     }
+
+
+def operation(call: ExpertCall) -> str:
+    """Return what is asked for, as the conventions call it."""
+    return "chat" if call.relay is None else OPERATIONS.get(call.relay.endpoint, "chat")
 
 
 def of_answer(facts: CallFacts, model: str | None, finish_reasons: Sequence[str]) -> Attributes:

@@ -90,7 +90,8 @@ class OtelTrace:
         about = attributes.of_call(stream.call)
         if self._prompts:
             about |= attributes.of_question(stream.call.messages)
-        span = self._tracer.start_span(f"chat {stream.call.expert}", self._context, SpanKind.CLIENT, about)
+        name = f"{attributes.operation(stream.call)} {stream.call.expert}"
+        span = self._tracer.start_span(name, self._context, SpanKind.CLIENT, about)
         heard = _Heard()
         try:
             async with stream:

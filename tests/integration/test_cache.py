@@ -13,7 +13,9 @@ import httpx
 import openai
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
+from gateway.cli import app
 from gateway.settings import Settings
 from tests.conftest import expert_record, gateway_over
 from tests.fakes.expert import FakeExpert, serving
@@ -101,9 +103,8 @@ async def test_an_answer_is_given_again_as_a_stream_and_the_other_way_round() ->
     assert chunks
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+async def test_anything_that_could_make_the_answer_another_is_another_question() -> None:
+    changes: list[dict[str, Any]] = [
         {"text": "What is 2 + 3?"},
         {"max_tokens": 9},
         {"temperature": 0.5},
@@ -112,14 +113,14 @@ async def test_an_answer_is_given_again_as_a_stream_and_the_other_way_round() ->
         {"routing": {"cost_quality": 0.1}},
         {"model": "law"},
         {"messages": [{"role": "system", "content": "Be brief."}, *ask()["messages"]]},
-    ],
-)
-async def test_anything_that_could_make_the_answer_another_is_another_question(change: dict[str, Any]) -> None:
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is 2 + 2?"}]}]},
+    ]
     async with team() as (client, _):
-        await said(client, model="math")
-        other, same = await said(client, **{"model": "math", **change}), await said(client, model="math")
+        first = await said(client, model="math")
+        others = [await said(client, **{"model": "math", **change}) for change in changes]
+        again = await said(client, model="math")
 
-    assert ["miss", "hit"] == outcomes(other, same)
+    assert ["miss"] * (1 + len(changes)) + ["hit"] == outcomes(first, *others, again)
 
 
 async def test_what_is_not_about_the_answer_does_not_matter() -> None:
@@ -166,6 +167,30 @@ async def test_a_keys_setting_holds_for_requests_that_leave_nothing_to_chance() 
     assert [None] == outcomes(off)
     assert 6 == len(math.requests)
     assert key["cache"] is True
+
+
+async def test_a_key_that_may_use_other_experts_now_asks_anew() -> None:
+    async with team() as (client, _):
+        key = await made(client, cache=True)
+        before = [await chat(client, key, model="math", temperature=0) for _ in range(2)]
+        changed = await client.patch(f"/admin/keys/{key['id']}", json={"experts": ["math"]}, headers=BOSS)
+        after = await chat(client, key, model="math", temperature=0)
+        switched = await client.patch(f"/admin/keys/{key['id']}", json={"cache": False}, headers=BOSS)
+        off = await chat(client, key, model="math", temperature=0)
+
+    assert (200, 200) == (changed.status_code, switched.status_code)
+    assert ["miss", "hit", "miss", None] == outcomes(*before, after, off)
+
+
+async def test_the_command_line_gives_out_a_key_with_the_setting() -> None:
+    async with team() as (client, _):
+        words = ("keys", "create", "ann", "--cache", "--json", "--url", str(client.base_url))
+        done = await asyncio.to_thread(CliRunner(env={"CONSILIUM_ADMIN_KEY": "boss"}).invoke, app, words)
+        key = json.loads(done.stdout)
+        answers = [await chat(client, key, model="math", temperature=0) for _ in range(2)]
+
+    assert (0, True) == (done.exit_code, key["cache"])
+    assert ["miss", "hit"] == outcomes(*answers)
 
 
 async def test_several_choices_that_are_drawn_by_chance_are_drawn_each_time() -> None:

@@ -144,6 +144,18 @@ async def test_without_a_collector_the_callers_trace_is_passed_on_as_it_came(tea
     assert [] == team.spans
 
 
+async def test_a_request_to_another_endpoint_is_traced_under_its_own_name(team: Team) -> None:
+    async with team.gateway() as client:
+        body = {"model": "math", "prompt": CANARY}
+        answer = await client.post("/v1/completions", json=body, headers={"traceparent": PARENT})
+
+    call = team.named("text_completion math")
+    assert 200 == answer.status_code, answer.text
+    assert "text_completion" == about(call)["gen_ai.operation.name"]
+    assert f"00-{TRACE}-{call.context.span_id:016x}-01" == team.math.endpoints.headers[0]["traceparent"]
+    assert CANARY not in "".join(span.to_json() for span in team.spans)
+
+
 async def test_a_failed_call_says_its_kind_and_the_one_that_stood_in_is_told(team: Team) -> None:
     async with team.gateway() as client:
         team.math.status = 500
