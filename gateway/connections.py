@@ -8,6 +8,7 @@ place. As Apache's mod_reqtimeout has it: a time, and beyond it a second for eve
 from __future__ import annotations
 
 import asyncio
+import re
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -16,6 +17,7 @@ from gateway.errors import InvalidRequest, TooSlow, error_body, wire
 
 BYTES_PER_SECOND = 1000
 """What earns a second more."""
+OFFER = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 LINGER_SECONDS = 2.0
 """How long the rest of a body may still come when its answer, a refusal, has been sent."""
 
@@ -32,7 +34,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._arrived = self._stuck = 0
         self._stuck_since: float | None = None
         self._lingers_until: float | None = None
-        self._closing_seen = False
+        self._closing_seen, self._in_head = False, True
         self._timer = self.loop.call_later(self.patience_seconds, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -45,7 +47,12 @@ class PatientProtocol(HttpToolsProtocol):
         if self._began is None:
             self._begin()
         self._arrived += len(data)
-        super().data_received(data)
+        super().data_received(without_offer(data) if self._in_head and b"pgrade:" in data else data)
+
+    def on_headers_complete(self) -> None:
+        """Leave the bytes of a body as they are."""
+        self._in_head = False
+        super().on_headers_complete()
 
     def _begin(self) -> None:
         self._began, self._arrived = self.loop.time(), 0
@@ -59,6 +66,7 @@ class PatientProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Wait for nothing from the client until its next request."""
         self._began = self._lingers_until = None
+        self._in_head = True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -130,8 +138,15 @@ class PatientProtocol(HttpToolsProtocol):
         self.transport.write(refusal(InvalidRequest(msg)))
         self.transport.close()
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a client that offers another protocol is answered in this one."""
+
+def without_offer(data: bytes) -> bytes:
+    """Return a request's beginning without its offer to speak another protocol.
+
+    It is declined by not hearing it (RFC 9110, 7.8): Java's client offers HTTP/2 in every request, and the parser
+    takes what follows such a head for the other protocol's, a body too.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    return OFFER.sub(b"\r\nx-offered:", head) + end + body
 
 
 def refusal(error: InvalidRequest | TooSlow) -> bytes:

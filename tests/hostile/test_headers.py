@@ -1,0 +1,106 @@
+"""Headers that carry more than a value: into the answer, into the log, into the next request of a connection."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from tests.hostile.sockets import BODY, HEAD, said
+from tests.hostile.world import MALLORY, Target
+
+CHAT = "/v1/chat/completions"
+EVIL = "x\r\nx-evil: yes\r\n\r\nHTTP/1.1 200 OK"
+HELLO = [{"role": "user", "content": "x"}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"model": EVIL, "messages": HELLO},
+        {"model": "auto", "messages": HELLO, EVIL: 1},
+        {"model": "auto", "messages": HELLO, "user": EVIL},
+        {"model": "auto", "messages": HELLO, "routing": {"policy": EVIL}},
+        {"model": "auto", "messages": HELLO, "routing": {"fusion": EVIL}},
+        {"model": "auto", "messages": HELLO, "routing": {"experts": {"allow": [EVIL]}}},
+        {"model": "auto", "messages": HELLO, "routing": {EVIL: 1}},
+        {"model": "auto", "messages": [{"role": EVIL, "content": EVIL}]},
+    ],
+)
+def test_nothing_of_a_body_becomes_a_header(mallory: httpx.Client, body: dict[str, object]) -> None:
+    answer = mallory.post(CHAT, json=body)
+
+    assert "x-evil" not in answer.headers
+    assert answer.status_code in (200, 400, 404)
+    assert all("\n" not in value for value in answer.headers.values())
+
+
+@pytest.mark.parametrize("value", [b"a b", b"\xe9", b"<script>", b"a" * 129, b"x;y", b"../../x", b"${jndi:ldap://x}"])
+def test_a_request_id_that_could_be_more_is_not_repeated(target: Target, mallory: httpx.Client, value: bytes) -> None:
+    answer = mallory.post(CHAT, content=BODY, headers=[(b"x-request-id", value)])
+
+    assert 32 == len(answer.headers["x-request-id"])
+    assert not any(value.decode("latin-1") in line for line in target.watch.lines)
+
+
+@pytest.mark.parametrize(
+    "name", ["x-consilium-session", "x-consilium-policy", "x-consilium-experts", "user-agent", "cookie"]
+)
+def test_no_header_of_a_request_comes_back(mallory: httpx.Client, name: str) -> None:
+    answer = mallory.post(CHAT, content=BODY, headers=[(name.encode(), b"evil\xe9;x-evil=1")])
+
+    assert "evil" not in str(dict(answer.headers.items()))
+
+
+def test_a_log_line_stays_one_line_whatever_is_asked(target: Target) -> None:
+    said(target, HEAD.replace(b"/v1/chat", b"/%0a%22%7d%7b%0d/v1/chat") + b"content-length: 2\r\n\r\n{}")
+    lines = [line for line in target.watch.lines if "/v1/chat/completions" in line]
+
+    assert lines
+    assert all(json.loads(line) and "\n" not in line for line in target.watch.lines)
+
+
+SMUGGLED = b"GET /v1/models HTTP/1.1\r\nhost: g\r\n\r\n"
+AMBIGUOUS = {
+    "both lengths": b"content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": b"content-length: 4\r\ncontent-length: 100\r\n\r\nabcd",
+    "a list of lengths": b"content-length: 4, 100\r\n\r\nabcd",
+    "a signed length": b"content-length: +4\r\n\r\nabcd",
+    "a length in hex": b"content-length: 0x4\r\n\r\nabcd",
+    "a space before the colon": b"content-length : 4\r\n\r\nabcd",
+    "chunked, but not last": b"transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "chunked with a tab": b"transfer-encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+    "a folded header": b"x-a: b\r\n content-length: 4\r\n\r\nabcd",
+    "bare line feeds": b"content-length: 4\n\nabcd",
+    "a chunk size of no end": b"transfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+    "a negative chunk size": b"transfer-encoding: chunked\r\n\r\n-1\r\nx\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", AMBIGUOUS)
+def test_a_request_of_two_meanings_is_refused_and_what_follows_is_not_answered(target: Target, kind: str) -> None:
+    told = said(target, HEAD + AMBIGUOUS[kind] + SMUGGLED)
+
+    assert (400, True) == (told.status, told.closed)
+    assert 1 == told.data.count(b"HTTP/1.1 ")
+
+
+def test_an_offered_protocol_is_declined_and_the_request_answered(target: Target) -> None:
+    offers = (
+        b"upgrade: h2c\r\nconnection: upgrade, http2-settings\r\n",
+        b"upgrade: websocket\r\nconnection: upgrade\r\n",
+    )
+    for offer in offers:
+        told = said(target, HEAD + offer + b"content-length: %d\r\n\r\n" % len(BODY) + BODY)
+
+        assert 200 == told.status, offer
+
+
+def test_a_clients_headers_do_not_reach_an_expert(target: Target, mallory: httpx.Client) -> None:
+    sent = {"cookie": "a=b", "x-evil": "1", "x-forwarded-for": "1.2.3.4", "accept-encoding": "br", "x-api-key": MALLORY}
+    assert 200 == mallory.post(CHAT, content=BODY, headers=sent).status_code
+    arrived = target.expert.request_headers[-1]
+
+    assert {"cookie", "x-evil", "x-forwarded-for", "x-api-key"}.isdisjoint(arrived)
+    assert MALLORY not in str(arrived)
