@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-semantic-cache bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion bench-fusion-votes bench-fusion-time docs clean
+.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-semantic-cache bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion bench-fusion-votes bench-fusion-time bench-page docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,6 +115,9 @@ bench-decompose: setup ## Measure questions of two domains on the pocket experts
 
 bench-fusion-rank: $(DEV) ## Measure up to which error of its reader ranking pays, on recorded answers: DATA=folder
 	$(BIN)/python -m tests.bench.fusion_rank --data $(or $(DATA),$(error DATA=folder with pools.json, models.csv and tables))
+
+bench-page: $(DEV) ## Measure the page in Chromium: first paint, weight, requests elsewhere
+	$(BIN)/python -m tests.bench.page
 
 docs: $(DEV) ## Build the documentation into site/
 	$(PIP) install $(PINNED) -e ".[docs]"

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from experts.errors import ServiceError
 from gateway.api import (
+    atlas,
     batches,
     chat,
     completions,
@@ -33,6 +34,7 @@ from gateway.api import (
     profiling,
     responses,
     route,
+    ui,
     usage,
 )
 from gateway.configuration import GatewayConfig
@@ -59,6 +61,7 @@ NOUNS = (
     batches,
     feedback,
     decisions,
+    atlas,
     experts,
     jobs,
     keys,
@@ -67,6 +70,7 @@ NOUNS = (
     fusers,
     usage,
     operations,
+    ui,
 )
 NOT_OURS = {404: "not_found", 405: "method_not_allowed"}
 

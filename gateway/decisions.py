@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from experts.types import Domain, ExpertName
 from gateway.errors import UnknownRequest
 from router.learning import Authorship, Lesson
@@ -54,6 +57,7 @@ class Remembered:
         prompt: the last message, where texts are kept.
         shadow: whom the shadow policy would have asked first.
         lesson: what the feedback changed in the routing.
+        vector: what the conversation asks, as the encoder has it; while among the latest.
     """
 
     request_id: str
@@ -68,6 +72,7 @@ class Remembered:
     shadow: ExpertName | None = None
     opinion: Opinion | None = None
     lesson: Lesson | None = None
+    vector: NDArray[np.float32] | None = None
 
 
 class Decisions:
@@ -88,7 +93,7 @@ class Decisions:
             ring[entry.request_id] = entry
             if len(ring) > room:
                 _, oldest = ring.popitem(last=False)
-                oldest.decision = oldest.prompt = None
+                oldest.decision = oldest.prompt = oldest.vector = None
 
     def of(self, request_id: str, key: str) -> Remembered:
         """Return the decision on a client's own request.

@@ -96,6 +96,7 @@ class Feedback:
     def _understand(self, entry: Remembered, decision: RoutingDecision, read: RoutingDecision) -> None:
         """Note what a request is about and how good its experts were believed to be before anything was learnt."""
         entry.domains = likely(read.domains)
+        entry.vector = read.vector if entry.decision is not None else None
         qualities = {each.expert: each.quality for each in read.candidates}
         entry.bases = {
             name: logit(quality) - self.learner.shift(name, entry.domains)

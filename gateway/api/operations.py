@@ -13,12 +13,6 @@ from gateway.responses import JsonResponse
 api = APIRouter()
 
 
-@api.get("/")
-async def index() -> dict[str, str]:
-    """Say what this is and where to go on."""
-    return {"name": "consilium", "docs": "/docs", "models": "/v1/models", "chat": "/v1/chat/completions"}
-
-
 @api.get("/health/liveness")
 async def liveness() -> dict[str, str]:
     """Say that the process runs; costs nothing."""

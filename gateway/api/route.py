@@ -1,4 +1,4 @@
-"""POST /v1/route: the decision only, nothing is generated."""
+"""/v1/route: the decision only, nothing is generated; and what a request may choose from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from aggregator import STRATEGIES
 from gateway.api.documentation import CHAT_BODY
 from gateway.deps import ClientDep, ServicesDep
 from gateway.limits.gate import confined
@@ -14,8 +15,27 @@ from gateway.middleware import read_body
 from gateway.pipeline import ignored_fields
 from gateway.schemas import ChatRequest, parse_chat
 from gateway.translate import explanation
+from router.policies import POLICIES
 
 api = APIRouter()
+
+
+@api.get("/v1/route")
+async def choices(services: ServicesDep, client: ClientDep) -> dict[str, Any]:
+    """Say what `routing` in a request may choose from, and what holds when it does not."""
+    router, config = services.pipeline.router, services.config
+    return {
+        "policies": sorted({*POLICIES, *router.policies}),
+        "fusion": ["auto", "none", *sorted({*STRATEGIES} - {"auto", "single"})],
+        "thinking": ["auto", "on", "off"],
+        "domains": list(router.classifier.domains),
+        "usual": {
+            "policy": config.routing.policy or "auto",
+            "fusion": config.fusion.strategy,
+            "max_experts": config.fusion.max_experts,
+            "cost_quality": config.routing.objective.cost_quality,
+        },
+    }
 
 
 @api.post("/v1/route", openapi_extra=CHAT_BODY)
