@@ -97,3 +97,22 @@ def test_a_context_is_no_longer_than_the_model_was_made_for(profile: str) -> Non
         for command in commands
         if int(option(command, "--max-model-len")) > KNOWN["models"][command[0]]["shape"]["max_position_embeddings"]
     ]
+
+
+def row(profile: str, name: str, body: dict[str, Any]) -> str:
+    """Return the line of docs/deploy.md that says how a server's share of a GPU is used."""
+    wanted = need(name, body, KNOWN["boxes"][profile]["gib"])
+    gpus, given = wanted.gpus or 1, wanted.fixed_gib or 0.0
+    weights = (wanted.weights_gib or 0.0) / gpus
+    cache = wanted.kv_gib / min(gpus, wanted.kv_heads)
+    left = given - weights - cache - wanted.overhead_gib
+    called = option(body["command"], "--served-model-name") + (f" (on {gpus})" if gpus > 1 else "")
+    figures = " | ".join(f"{figure:.1f}" for figure in (given, weights, cache, wanted.overhead_gib, left))
+    return f"| `{profile}` {called} | {figures} |"
+
+
+@pytest.mark.parametrize("profile", GPU_PROFILES)
+def test_the_page_says_these_figures(profile: str) -> None:
+    page = (ROOT / "docs/deploy.md").read_text()
+
+    assert [] == [line for name, body in servers(profile).items() if (line := row(profile, name, body)) not in page]

@@ -34,6 +34,13 @@ def configuration(profile: str) -> GatewayConfig:
     return load_config(ROOT / "deploy/consilium" / named.name)
 
 
+def compose_schema() -> dict[str, Any]:
+    """Return the Compose specification's schema as check-jsonschema carries it."""
+    vendored = resources.files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
+    schema: dict[str, Any] = json.loads(vendored.read_text())
+    return schema
+
+
 def option(command: list[str], name: str, default: str = "") -> str:
     spread = [part for word in command for part in (word.split("=", 1) if word.startswith("--") else [word])]
     return spread[spread.index(name) + 1] if name in spread else default
@@ -41,8 +48,7 @@ def option(command: list[str], name: str, default: str = "") -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_file_is_valid_against_the_compose_specifications_schema(path: Path) -> None:
-    vendored = resources.files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
-    validator = jsonschema.Draft7Validator(json.loads(vendored.read_text()))
+    validator = jsonschema.Draft7Validator(compose_schema())
 
     assert [] == [error.message for error in validator.iter_errors(yaml.safe_load(path.read_text()))]
 

@@ -118,7 +118,7 @@ class Topology:
                 "CONSILIUM_STATE_DIR": str(volume),
             }
         if self._expert is None:
-            return [sys.executable, "-m", "tests.fakes.expert", str(port), service], {}
+            return [sys.executable, "-m", "tests.fakes.expert", str(port), _models(body["command"])], {}
         return [*self._expert, *_with_port(body["command"], port)], {}
 
     def _configurations(self) -> Path:
@@ -162,6 +162,13 @@ def _replaced(word: str, folders: Mapping[str, str]) -> str:
     for there, here in folders.items():
         word = word.replace(there, here)
     return word
+
+
+def _models(command: Iterable[str]) -> str:
+    """Return the names that a vLLM of this command serves, comma-separated: its model's, and its adapters'."""
+    words = list(command)
+    named = [word.partition("=")[2] for word in words if word.startswith("--served-model-name=")]
+    return ",".join([*named, *(word.partition("=")[0] for word in words if "=/opt/pocket/" in word)])
 
 
 def _with_port(command: Iterable[str], port: int) -> list[str]:
