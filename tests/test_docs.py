@@ -88,3 +88,13 @@ def test_links_between_pages_lead_somewhere() -> None:
 
     assert len(links) > 10
     assert [] == broken
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    written = (path.read_text() for path in sorted((DOCS.parent / "tests").rglob("test_*.py")))
+    known = {name for text in written for name in re.findall(r"^(?:async )?def (test_\w+)", text, flags=re.MULTILINE)}
+    sections = re.split(r"^## (\d+)\. ", page("promises"), flags=re.MULTILINE)[1:]
+    named = {int(number): re.findall(r"`(test_\w+)`", text) for number, text in zip(*[iter(sections)] * 2, strict=True)}
+
+    assert [*range(1, 19)] == [number for number, tests in named.items() if tests]
+    assert [] == [name for tests in named.values() for name in tests if name not in known]
