@@ -15,6 +15,8 @@ from experts.profile import Price, Skill, SkillProfile, ThinkingGain, ThinkingSw
 from experts.types import Endpoint
 
 ExpertNameField = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
+MAX_ATTEMPTS = 3
+"""Calls to servers that one call to an expert may become, stand-ins and hedges included."""
 RESERVED_NAMES = frozenset({"auto", "council"})
 
 

@@ -19,6 +19,7 @@ from experts.admission import Admission
 from experts.attempt import Attempt
 from experts.backends.base import Backend
 from experts.balancer import affinity_key, choose
+from experts.config import MAX_ATTEMPTS
 from experts.errors import DeadlinePassed, ExpertDraining, ExpertError, ExpertUnavailable
 from experts.health import HealthBoard
 from experts.hedging import Hedges, first_begun
@@ -26,8 +27,6 @@ from experts.pace import Pace
 from experts.registry import Expert, Registry, Snapshot
 from experts.residency import ALWAYS_RESIDENT, Residency
 from experts.types import AnswerChunk, CallFacts, Dispatch, ExpertCall, ExpertName, ExpertStream
-
-MAX_ATTEMPTS = 3
 
 
 @dataclass(slots=True)

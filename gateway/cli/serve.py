@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from experts.config import LimitsConfig
+from experts.config import MAX_ATTEMPTS, LimitsConfig
 from gateway.admin_key import with_admin_key
 from gateway.cli.listening import listening_socket
 from gateway.cli.options import (
@@ -49,7 +49,7 @@ def serve(
     if post is not None:
         run_here(settings, read, root, Post.read(post))
         return
-    typer.echo(greeting(settings, [expert.name for expert in read.experts], key_file), err=True)
+    typer.echo(greeting(settings, read, key_file), err=True)
     if settings.workers == 1:
         run_here(settings, read, root)
     else:
@@ -82,9 +82,9 @@ def run_workers(settings: Settings) -> int:
     return asyncio.run(Crew(command, listeners).run())
 
 
-def greeting(settings: Settings, experts: list[str], key_file: Path | None = None) -> str:
+def greeting(settings: Settings, read: GatewayConfig, key_file: Path | None = None) -> str:
     """Return what is said at start: where it listens, who answers, and the limits that hold."""
-    limits = LimitsConfig()
+    limits, experts = LimitsConfig(), [expert.name for expert in read.experts]
     several = f"  workers: {several_workers(settings)}\n" if settings.workers > 1 else ""
     set_or_none = "CONSILIUM_ADMIN_KEY" if settings.admin_key.get_secret_value() else "none, /admin is closed"
     return (
@@ -93,7 +93,10 @@ def greeting(settings: Settings, experts: list[str], key_file: Path | None = Non
         f"admin key: {key_file or set_or_none}\n  "
         f"limits per expert unless set: {limits.max_in_flight} running, {limits.max_queue} waiting, "
         f"first token {limits.first_token_timeout_seconds:g} s, idle {limits.idle_timeout_seconds:g} s, "
-        f"total {limits.timeout_seconds:g} s"
+        f"total {limits.timeout_seconds:g} s\n  "
+        f"a request: {MAX_ATTEMPTS} attempts at most, classified within {read.routing.budget_ms:g} ms, "
+        f"fused within {read.fusion.deadline_seconds:g} s, {settings.max_body_bytes / 2**20:g} MiB at most; "
+        f"{settings.drain_seconds:g} s to finish at a stop"
     )
 
 

@@ -11,19 +11,26 @@ from tests.conftest import expert_record, gateway_over
 from tests.fakes.expert import FakeExpert, serving
 from tests.integration.promises.asking import CHAT, ask, begin, gauges, leave, until
 
+LONG = " ".join(["word"] * 2000)
 EVERYBODY = {"experts": {"allow": ["math", "law"]}, "max_experts": 2}
 PATHS: dict[str, tuple[str, dict[str, Any], int]] = {
     "whole": (CHAT, ask(), 1),
     "streaming": (CHAT, ask(stream=True), 1),
     "fused": (CHAT, ask("council", routing={**EVERYBODY, "fusion": "vote"}), 2),
     "fused, streaming": (CHAT, ask("council", stream=True, routing={**EVERYBODY, "fusion": "synthesize"}), 2),
+    "completions": ("/v1/completions", {"model": "math", "prompt": LONG, "stream": True}, 1),
+    "messages": (
+        "/v1/messages",
+        {"model": "math", "max_tokens": 99, "stream": True, "messages": [{"role": "user", "content": LONG}]},
+        1,
+    ),
     "waiting for a first token": (CHAT, ask("mute"), 1),
     "waiting for a first token, streaming": (CHAT, ask("mute", stream=True), 1),
 }
 
 
 def chatty(**more: Any) -> FakeExpert:
-    return FakeExpert(reply=lambda _: " ".join(["word"] * 2000), **{"word_delay": 0.01, **more})
+    return FakeExpert(reply=lambda _: LONG, **{"word_delay": 0.01, **more})
 
 
 async def test_7_whoever_writes_for_a_client_that_has_gone_is_stopped_within_a_second() -> None:

@@ -8,7 +8,12 @@ import pytest
 
 from gateway.admin_key import with_admin_key
 from gateway.cli.serve import greeting
+from gateway.configuration import GatewayConfig
 from gateway.settings import Settings
+
+TEAM = GatewayConfig.model_validate(
+    {"experts": [{"name": "math", "replicas": [{"base_url": "http://127.0.0.1:1/v1"}]}]}
+)
 
 
 @pytest.fixture
@@ -45,7 +50,15 @@ def test_without_a_state_folder_there_is_no_key(tmp_path: Path, monkeypatch: pyt
 def test_the_greeting_says_where_the_key_is_and_never_the_key(folder: Path) -> None:
     settings, path = with_admin_key(Settings())
 
-    told = greeting(settings, ["math"], path)
+    told = greeting(settings, TEAM, path)
 
     assert str(folder / "admin.key") in told
     assert settings.admin_key.get_secret_value() not in told
+
+
+def test_the_greeting_says_every_limit_that_holds_without_being_set() -> None:
+    told = greeting(Settings(drain_seconds=12), TEAM)
+
+    limits = ("64 running", "256 waiting", "first token 30 s", "idle 30 s", "total 300 s")
+    of_requests = ("3 attempts", "within 250 ms", "within 60 s", "16 MiB", "12 s to finish")
+    assert [] == [words for words in (*limits, *of_requests) if words not in told]
