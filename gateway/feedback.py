@@ -37,7 +37,8 @@ log = logging.getLogger(__name__)
 LEARNED, LIMITED, COUNTED = "learned", "limited", "counted"
 PROMPT_CHARACTERS = 2000
 STAND_INS = 4
-READINGS_AT_ONCE = 32
+READINGS_AT_ONCE, READINGS_PER_SECOND = 8, 5.0
+"""Of requests whose decision read nothing: a busy gateway reads a few, which is enough to learn from."""
 Reader = Callable[[ChatRequest], Awaitable[RoutingDecision]]
 """Says what a request is about, in a decision that nobody acts on."""
 
@@ -73,7 +74,7 @@ class Feedback:
         self._judge, self._metrics = judge, metrics
         self._reader = reader
         self._giving = asyncio.Lock()
-        self._reading = Background("reading", READINGS_AT_ONCE)
+        self._reading = Background("reading", READINGS_AT_ONCE, READINGS_PER_SECOND)
         self._judging = Background("judge", config.judge.concurrency)
 
     def decided(self, request_id: str, key: str, request: ChatRequest, decision: RoutingDecision) -> Remembered:
