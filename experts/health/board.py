@@ -25,6 +25,8 @@ LONGEST_PAUSE_SECONDS = 60.0
 LACKING_SECONDS = 600.0
 """How long it is remembered that a server does not speak an endpoint: it may be another one after a restart."""
 FAULTS_THAT_OPEN = 3
+SILENT_SECONDS = 10.0
+"""How long a replica that nobody asks is taken to be as it was."""
 Breaker: TypeAlias = Literal["closed", "half_open", "open"]
 
 
@@ -32,7 +34,8 @@ Breaker: TypeAlias = Literal["closed", "half_open", "open"]
 class ReplicaHealth:
     """One replica's standing. `rests_until` is on the board's clock; 0 means it may serve now.
 
-    `trying` counts the calls that began since its last fault and have not said anything yet.
+    `trying` counts the calls that began since its breaker opened and have not said anything yet; `heard` is when it
+    last answered a call or a probe.
     """
 
     rests_until: float = 0.0
@@ -40,6 +43,7 @@ class ReplicaHealth:
     in_flight: int = 0
     trying: int = 0
     proven: bool = False
+    heard: float = 0.0
     last_error: str = ""
 
 
@@ -76,14 +80,25 @@ class HealthBoard:
         """Record that it answered a call: any rest ends."""
         record = self.of(base_url)
         record.rests_until, record.faults_in_a_row, record.last_error = 0.0, 0, ""
-        record.proven = True
+        record.proven, record.heard = True, self.clock()
 
     def found(self, base_url: str) -> None:
         """Record that a probe found it: its rest ends, but an open breaker closes only once a call was answered."""
         record = self.of(base_url)
         if record.faults_in_a_row:
             record.rests_until = 0.0
-        record.proven, record.last_error = True, ""
+        record.proven, record.heard, record.last_error = True, self.clock(), ""
+
+    def missed(self, base_url: str, error: str) -> None:
+        """Record that a probe did not find it: it is not ready, but no call has failed."""
+        record = self.of(base_url)
+        record.proven, record.last_error = False, error
+
+    def doubtful(self, base_url: str) -> bool:
+        """Say whether nobody knows if it would answer: it has not since its last fault, or is silent for a while."""
+        record = self.of(base_url)
+        silent = not record.in_flight and self.clock() - record.heard > SILENT_SECONDS
+        return not record.proven or silent
 
     def failed(self, base_url: str, error: str) -> None:
         """Record a fault (no connection, 5xx, timeout): it rests, longer each time in a row."""

@@ -1,4 +1,7 @@
-"""Ask resting and unproven replicas whether they are back, so that readiness is known without traffic."""
+"""Ask replicas that failed, and those that nobody asks, whether they can serve: readiness is known without traffic.
+
+A probe asks for the expert's model, and a vLLM for the health of its model process too (`Backend.probe`).
+"""
 
 from __future__ import annotations
 
@@ -29,12 +32,12 @@ class Prober:
         self._task: asyncio.Task[None] | None = None
 
     async def probe_doubtful(self) -> None:
-        """Probe every replica that has not served since its last fault."""
+        """Probe every replica of which nobody knows whether it would answer."""
         doubtful = [
             (expert, replica)
             for expert in self._registry.snapshot.values()
             for replica in expert.replicas
-            if not self._health.of(replica.base_url).proven
+            if self._health.doubtful(replica.base_url)
         ]
         await asyncio.gather(*(self._probe(expert, replica) for expert, replica in doubtful))
 
@@ -42,7 +45,7 @@ class Prober:
         try:
             await self._backend.probe(expert, replica)
         except ExpertError as error:
-            self._health.of(replica.base_url).last_error = str(error)
+            self._health.missed(replica.base_url, str(error))
         else:
             self._health.found(replica.base_url)
 

@@ -95,7 +95,7 @@ class Consequences:
         try:
             await self._probing.probe(expert, replica)
         except ExpertError as error:
-            self._dispatcher.health.of(replica.base_url).last_error = str(error)
+            self._dispatcher.health.missed(replica.base_url, str(error))
             return replica.base_url, str(error)
         self._dispatcher.health.found(replica.base_url)
         return replica.base_url, ""
