@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-semantic-cache bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion bench-fusion-votes bench-fusion-time bench-page docs clean
+.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-semantic-cache bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-overhead bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion bench-fusion-votes bench-fusion-time bench-page docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ bench-batch-priority: $(DEV) ## Measure what a batch costs those who wait for an
 bench-scaling: $(DEV) ## Measure: processor time of the gateway for a request, a Redis that gateways share
 	$(BIN)/python -m tests.bench.gateway_cost
 	$(BIN)/python -m tests.bench.shared_store
+
+bench-overhead: $(DEV) ## Measure the gateway beside nothing, nginx (apt-get install nginx-light) and LiteLLM's proxy
+	$(BIN)/python -m tests.bench.overhead
 
 bench-fusion-time: $(DEV) ## Measure what fusion costs in time and memory, with experts of known delays
 	$(BIN)/python -m tests.bench.fusion_time
