@@ -72,7 +72,7 @@ pocket)
   path=/opt/vllm/bin:/usr/bin:/bin
   inside "$files" PATH=$path HOME=/tmp VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind \
     VLLM_ENABLE_V1_MULTIPROCESSING=0 TORCH_COMPILE_DISABLE=1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 \
-    PYTHONDONTWRITEBYTECODE=1 vllm serve /opt/pocket/base --served-model-name=base --host=127.0.0.1 --port=18000 \
+    PYTHONDONTWRITEBYTECODE=1 python -m vllm.entrypoints.openai.api_server --model=/opt/pocket/base --served-model-name=base --host=127.0.0.1 --port=18000 \
     --enforce-eager --dtype=bfloat16 --max-model-len=1024 --max-num-seqs=16 --enable-lora --max-lora-rank=64 --max-loras=2 \
     --max-cpu-loras=2 --lora-modules math=/opt/pocket/math &
   trap 'kill %1; wait' EXIT

@@ -37,5 +37,6 @@ WORKDIR /tmp
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=10s --start-period=300s --retries=4 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health', timeout=8)"]
-ENTRYPOINT ["vllm", "serve"]
-CMD ["/opt/pocket/base"]
+# Not `vllm serve`: in this build of vLLM it looks for a package of another name, and ends.
+ENTRYPOINT ["python", "-m", "vllm.entrypoints.openai.api_server"]
+CMD ["--model=/opt/pocket/base"]

@@ -43,7 +43,7 @@ def main(source: Path, out: Path) -> None:
         print(f"{expert}: {right} of {len(rows)} right")
     tables = [word for name in ("questions", "outcomes", "models") for word in (f"--{name}", str(out / f"{name}.csv"))]
     policies = str(out / "policies")
-    consilium("train", *tables, "--out", policies, "--policy", "profile,knn,skill")
+    consilium("train", *tables, "--out", policies, "--policy", "auto,knn,profile")
     consilium("evaluate", *tables, "--artifacts", policies, "--split", "dev", "--report", str(out / "report"))
 
 

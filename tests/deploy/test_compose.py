@@ -151,7 +151,7 @@ def test_every_expert_of_the_configuration_has_a_server_that_knows_its_model(pro
     for expert in configuration(profile).experts:
         assert expert.replicas[0].base_url.host is not None
         command = reached[expert.replicas[0].base_url.host]["command"]
-        adapters = [word.partition("=")[0] for word in command if "=/opt/pocket/" in word]
+        adapters = [word.partition("=")[0] for word in command if "=/opt/pocket/" in word and not word.startswith("--")]
         served[expert.name] = [option(command, "--served-model-name"), *adapters]
         assert expert.context_window == int(option(command, "--max-model-len"))
 

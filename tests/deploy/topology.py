@@ -168,7 +168,9 @@ def _models(command: Iterable[str]) -> str:
     """Return the names that a vLLM of this command serves, comma-separated: its model's, and its adapters'."""
     words = list(command)
     named = [word.partition("=")[2] for word in words if word.startswith("--served-model-name=")]
-    return ",".join([*named, *(word.partition("=")[0] for word in words if "=/opt/pocket/" in word)])
+    return ",".join(
+        [*named, *(word.partition("=")[0] for word in words if "=/opt/pocket/" in word and not word.startswith("--"))]
+    )
 
 
 def _with_port(command: Iterable[str], port: int) -> list[str]:

@@ -117,7 +117,7 @@ def query(box: Topology, expression: str) -> list[Any]:
 def test_the_box_without_a_gpu_answers_rightly_on_real_vllm(tmp_path: Path) -> None:
     environment = find_environment()
     assert environment is not None, "no vLLM: consilium doctor --fix"
-    serve = [str(environment.python), "-m", "vllm.entrypoints.cli.main", "serve"]
+    serve = [str(environment.python), "-m", "vllm.entrypoints.openai.api_server"]
     for box in running(Topology("cpu", tmp_path, serve), 400):
         right = {"What is 417 plus 268?": "685", "What is the capital of Kenya?": "Nairobi"}
         said = {text: ask(box, text).json()["choices"][0]["message"]["content"] for text in right}
