@@ -106,13 +106,18 @@ class RayServer:
         return not self._planned_at or time.monotonic() - self._planned_at > PLAN_AGAIN_SECONDS
 
     async def _begin(self) -> None:
-        """Plan and start the server; what hinders it is in the report, and is tried again later."""
+        """Plan and start the server; what hinders it is in the report, and is tried again later.
+
+        That may be anything: it is another machine, and nobody but the gateway reads what it says.
+        """
         self._planned_at = time.monotonic()
-        try:
-            spec, argv, env = await asyncio.to_thread(self._command)
-        except ServiceError as error:
-            self._failed = Report("failed", failure=f"{node_address()}: {error}")
+        planning = asyncio.create_task(asyncio.to_thread(self._command))
+        await asyncio.wait({planning})
+        if (error := planning.exception()) is not None:
+            said = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}"
+            self._failed = Report("failed", failure=f"{node_address()}: {said}")
             return
+        spec, argv, env = planning.result()
         patience = Patience.on("gpu" if spec.hardware.gpus else "cpu")
         self._server = SupervisedServer(spec, argv, env, log_path(self.name.replace("/", "-")), patience)
         await self._server.start()

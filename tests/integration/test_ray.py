@@ -84,8 +84,8 @@ async def falls_silent(url: str, seconds: float = 20) -> bool:
 
 
 @asynccontextmanager
-async def runtime_on(cluster: RayCluster, **more: Any) -> AsyncIterator[RayRuntime]:
-    async with RayRuntime(Path(), cluster.address, NOT_ASKED, commands=STAND_IN, **more) as runtime:
+async def runtime_on(cluster: RayCluster, commands: str = STAND_IN, **more: Any) -> AsyncIterator[RayRuntime]:
+    async with RayRuntime(Path(), cluster.address, NOT_ASKED, commands=commands, **more) as runtime:
         yield runtime
 
 
@@ -175,6 +175,14 @@ async def test_what_cannot_run_says_why(cluster: RayCluster) -> None:
         assert "waits for a node: 8 GPU" in runtime.failure("big")
         assert () == runtime.replicas(big)
 
+    lame = config("lame")
+    async with runtime_on(cluster, commands="tests.fakes.nobody:knows") as runtime:
+        await runtime.settle([lame])
+        await until(lambda: runtime.state("lame") == "failed", 30)
+        await asyncio.sleep(3)  # it is asked every second, and not tried again before half a minute has passed
+
+        assert "ModuleNotFoundError: No module named 'tests.fakes.nobody'" in runtime.failure("lame")
+
     nowhere = RayRuntime(Path(), f"127.0.0.1:{free_port()}", NOT_ASKED)
     with pytest.raises(LaunchError, match="There is no Ray cluster at 127"):
         await nowhere.settle([big])
@@ -244,6 +252,18 @@ async def keep_asking(client: httpx.AsyncClient, names: Sequence[str], answered:
             await asyncio.sleep(0.02)
 
 
+@asynccontextmanager
+async def traffic(client: httpx.AsyncClient, names: Sequence[str], answered: list[Answered]) -> AsyncIterator[None]:
+    """Four clients that ask all the time."""
+    asking = [asyncio.create_task(keep_asking(client, names, answered)) for _ in range(4)]
+    try:
+        yield
+    finally:
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+
 async def test_a_node_killed_under_traffic_costs_no_request_and_its_experts_come_back_elsewhere(
     cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,22 +293,19 @@ async def test_a_node_killed_under_traffic_costs_no_request_and_its_experts_come
             return time.monotonic() - begun
 
         await all_ready(FIRST_START_SECONDS)
-        asking = [asyncio.create_task(keep_asking(client, names, answered)) for _ in range(4)]
-        await asyncio.sleep(1)
-        where = await addresses()
-        victim = cluster.node_of(urlsplit(where["alpha"]).port or 0)
-        on_it = {name for name, url in where.items() if cluster.node_of(urlsplit(url).port or 0) == victim}
-        cluster.kill(victim)
-        killed = time.monotonic()
-        while {*(await states()).values()} == {"ready"}:
-            assert time.monotonic() - killed < 30, "nobody noticed"
-            await asyncio.sleep(0.05)
-        back = await all_ready(FIRST_START_SECONDS)
-        returned = time.monotonic()
-        await asyncio.sleep(1)
-        for task in asking:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        async with traffic(client, names, answered):
+            await asyncio.sleep(1)
+            where = await addresses()
+            victim = cluster.node_of(urlsplit(where["alpha"]).port or 0)
+            on_it = {name for name, url in where.items() if cluster.node_of(urlsplit(url).port or 0) == victim}
+            cluster.kill(victim)
+            killed = time.monotonic()
+            while {*(await states()).values()} == {"ready"}:
+                assert time.monotonic() - killed < 30, "nobody noticed"
+                await asyncio.sleep(0.05)
+            back = await all_ready(FIRST_START_SECONDS)
+            returned = time.monotonic()
+            await asyncio.sleep(1)
         after = await addresses()
 
     during = [each for each in answered if killed < each.begun < returned]
