@@ -132,7 +132,7 @@ async def _fitting(form: Form, task: FusionTask, report: FusionReport) -> Answer
         return max(fit, key=lambda answer: answer.weight)
     deadline = time.monotonic() + task.limits.deadline_seconds
     for candidate in task.candidates:
-        if candidate.stream.facts.attempts or time.monotonic() >= deadline:
+        if candidate.stream.asked or time.monotonic() >= deadline:
             continue
         (outcome,) = await read_together([candidate], task, report, deadline)
         if isinstance(outcome, Failure):

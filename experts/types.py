@@ -214,6 +214,11 @@ class ExpertStream:
         """Who answers, which is a fallback's name once one has stepped in."""
         return self.facts.expert
 
+    @property
+    def asked(self) -> bool:
+        """Whether its first chunk was ever awaited; it may have failed without a single attempt, in a full queue."""
+        return self._chunks is not None
+
     async def prime(self) -> None:
         """Await the first chunk and keep it, so that an early failure can still become an HTTP status.
 

@@ -41,7 +41,7 @@ class Decompose:
             async for chunk in chunks:
                 yield chunk
         failed = {failure.expert for failure in report.failures}
-        unread = (candidate for candidate in task.candidates if not candidate.stream.facts.attempts)
+        unread = (candidate for candidate in task.candidates if not candidate.stream.asked)
         report.unasked.extend(candidate.expert for candidate in unread if candidate.expert not in failed)
 
 

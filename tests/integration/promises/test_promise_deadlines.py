@@ -147,3 +147,20 @@ async def test_13_attempts_are_bounded_shown_and_share_one_deadline() -> None:
     assert 3 == sum(len(fake.requests) for fake in broken)
     assert (504, "2") == (late.status_code, late.headers["x-consilium-attempts"])
     assert 0.55 < took < 1.5
+
+
+async def test_10_a_council_does_without_an_expert_whose_queue_is_full() -> None:
+    busy, free = FakeExpert(first_token_delay=2), FakeExpert(reply=lambda _: "not json")
+    form = {"type": "json_object"}
+    both = {"experts": {"allow": ["busy", "free"]}, "fusion": "vote"}
+    async with serving(busy, free):
+        limits = {"max_in_flight": 1, "max_queue": 0}
+        records = [expert_record("busy", busy, limits=limits), expert_record("free", free)]
+        async with gateway_over(records) as client:
+            first = asyncio.create_task(client.post(CHAT, json=ask("busy")))
+            await until(lambda: busy.running, 5)
+            answer = await client.post(CHAT, json=ask("council", routing=both, response_format=form))
+            await first
+
+    assert (200, "free") == (answer.status_code, answer.json()["model"])
+    assert 1 == len(busy.requests)
