@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +35,17 @@ PATH = "/v1/chat/completions"
 TOKENS = (30, 100, 1000, 8000)
 ROLES = {"direct": "plain", "nginx": "plain", "litellm": "plain", "named": "plain", "auto": "auto", "repeated": "auto"}
 """Which model each contender is asked for; the last three are this gateway."""
-Opened = Callable[[Path, int], AbstractContextManager[tuple[int, int]]]
-SERVERS: dict[str, Opened] = {"nginx": nginx, "litellm": litellm}
 
 
 @contextmanager
-def serving(who: str, folder: Path, behind: int) -> Iterator[tuple[int, int]]:
-    """Run the server of a contender; yields its port and process id."""
-    if who == "direct":
-        yield behind, os.getpid()
-        return
-    with SERVERS.get(who, consilium)(folder, behind) as opened:
-        yield opened
+def nothing(_: Path, behind: int) -> Iterator[tuple[int, int]]:
+    """Ask the upstream itself."""
+    yield behind, os.getpid()
+
+
+Opened = Callable[[Path, int], AbstractContextManager[tuple[int, int]]]
+SERVERS: dict[str, Opened] = {"direct": nothing, "nginx": nginx, "litellm": litellm, "consilium": consilium}
+"""What runs each contender; yields its port and process id."""
 
 
 async def measure(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -54,9 +54,11 @@ async def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with upstream(folder) as behind:
-            for who in chosen.only:
-                with serving(who, folder, behind) as (port, pid):
-                    await measure_one(who, Target(port, PATH, ROLES[who], KEY), psutil.Process(pid), chosen, found)
+            for server, asked in groupby(chosen.only, lambda who: who if who in SERVERS else "consilium"):
+                with SERVERS[server](folder, behind) as (port, pid):
+                    for who in asked:
+                        target = Target(port, PATH, ROLES[who], KEY)
+                        await measure_one(who, target, psutil.Process(pid), chosen, found)
     return found
 
 

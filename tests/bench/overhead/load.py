@@ -3,7 +3,7 @@
 open_loop    requests come at moments drawn beforehand, whether or not earlier ones are answered; each one's time
              counts from the moment it was due, so that a queue is seen (no coordinated omission)
 closed_loop  so many clients, each sending its next request when it has the answer
-streams      so many streams begun within a second, every one read to its end
+streams      so many streams begun within a few seconds, every one read to its end
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         self._head = bytearray()
         self._answer, self._left = Answer(), -1
         self._done: asyncio.Future[Answer] | None = None
-        self.closed = False
+        self._gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -63,9 +63,14 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Fail what is under way."""
-        self.closed = True
+        self._gone.set()
         if self._done is not None and not self._done.done():
             self._done.set_exception(ConnectionResetError("closed before the end of an answer"))
+
+    async def aclose(self) -> None:
+        """Close, and wait until it is."""
+        self.transport.close()
+        await self._gone.wait()
 
     def ask(self, request: bytes) -> asyncio.Future[Answer]:
         """Send a request; the future has its answer."""
@@ -143,7 +148,7 @@ async def closed_loop(target: Target, bodies: Bodies, *, clients: int, seconds: 
             except ConnectionResetError:
                 taken.failed += 1
                 connection = await connected(target.port)
-        connection.transport.close()
+        await connection.aclose()
 
     begun = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))
@@ -172,11 +177,11 @@ async def open_loop(target: Target, bodies: Bodies, *, per_second: float, second
     await asyncio.gather(*running)
     taken.seconds = time.perf_counter() - begun
     for connection in idle:
-        connection.transport.close()
+        await connection.aclose()
     return taken
 
 
-async def streams(target: Target, bodies: Bodies, *, count: int, over_seconds: float = 1.0) -> Taken:
+async def streams(target: Target, bodies: Bodies, *, count: int, over_seconds: float = 4.0) -> Taken:
     """Begin so many streams, evenly over a time, and read each to its end."""
     taken = Taken()
     connections = [await connected(target.port) for _ in range(count)]
@@ -191,5 +196,5 @@ async def streams(target: Target, bodies: Bodies, *, count: int, over_seconds: f
     await asyncio.gather(*(one(number) for number in range(count)))
     taken.seconds, taken.failed = time.perf_counter() - begun, count - len(taken.total)
     for connection in connections:
-        connection.transport.close()
+        await connection.aclose()
     return taken

@@ -17,7 +17,7 @@ from typing import cast
 import uvloop
 
 TOKENS_PER_SECOND = 100
-FAST_TOKENS, PACED_TOKENS = 32, 500
+FAST_TOKENS, PACED_TOKENS = 32, 800
 MODELS = ("plain", "other")
 STAMP = {"id": "chatcmpl-0", "created": 1, "model": "m"}
 USAGE = {"prompt_tokens": 30, "completion_tokens": FAST_TOKENS, "total_tokens": 30 + FAST_TOKENS}
