@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-semantic-cache bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-overhead bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion bench-fusion-votes bench-fusion-time bench-page docs clean
+.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-semantic-cache bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-overhead bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion bench-fusion-votes bench-fusion-time bench-page chaos soak docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -121,6 +121,12 @@ bench-fusion-rank: $(DEV) ## Measure up to which error of its reader ranking pay
 
 bench-page: $(DEV) ## Measure the page in Chromium: first paint, weight, requests elsewhere
 	$(BIN)/python -m tests.bench.page
+
+chaos: $(DEV) ## Ten minutes of chaos: replicas, Redis and gateways fail by a seeded schedule, every answer is checked
+	$(BIN)/python -m tests.bench.chaos --minutes $(or $(MINUTES),10)
+
+soak: $(DEV) ## Half an hour at half load, disconnects included: memory and descriptors stay flat
+	$(BIN)/python -m tests.bench.soak --minutes $(or $(MINUTES),30)
 
 docs: $(DEV) ## Build the documentation into site/
 	$(PIP) install $(PINNED) -e ".[docs]"
