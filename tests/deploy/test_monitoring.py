@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import yaml
 
 from gateway.metrics import ExpertLoad, Metrics
@@ -80,3 +83,19 @@ def test_prometheus_asks_every_server_by_the_name_it_has() -> None:
         there |= {alias for network in aliases for alias in (network or {}).get("aliases", [])}
 
     assert there | {"pocket"} == asked
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on the PATH (apt-get install prometheus)")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "config", "deploy/prometheus/prometheus.yml"),
+        ("check", "rules", "deploy/prometheus/alerts.yml"),
+        ("test", "rules", "tests/deploy/alerts.yaml"),
+    ],
+    ids=["configuration", "rules", "when they ring"],
+)
+def test_prometheus_own_tool_takes_the_files(words: tuple[str, ...]) -> None:
+    done = subprocess.run(["promtool", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert 0 == done.returncode, done.stdout + done.stderr
