@@ -34,11 +34,9 @@ def _named_line(line: bytes, name: bytes) -> bytes:
 
 
 def _named(text: bytes, start: int, name: bytes, *, deep: bool) -> bytes:
-    found = list(members(text, start))
-    for member in found:
+    holder = None
+    for member in members(text, start):
         if member.name == "model":
             return replaced(text, member, name)
-    for holder in found if deep else ():
-        if holder.name in HOLDERS:
-            return _named(text, holder.value, name, deep=False)
-    return text
+        holder = member if deep and member.name in HOLDERS else holder
+    return text if holder is None else _named(text, holder.value, name, deep=False)

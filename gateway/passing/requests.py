@@ -36,7 +36,7 @@ def parse(endpoint: Endpoint, content: bytes, headers: Mapping[str, str]) -> Cha
     if options.fusion not in SINGLE_ANSWERS:
         raise InvalidRequest(f"/v1/{endpoint} cannot fuse answers.", param="routing.fusion")
     messages, parameters = READINGS[endpoint](body)
-    stream = typed(body, "stream", bool, False)
+    stream = endpoint != "embeddings" and typed(body, "stream", bool, False)
     before, after = cut(content)
     known = {name: headers[name] for name in PROTOCOL_HEADERS if name in headers} if endpoint == "messages" else {}
     return ChatRequest(

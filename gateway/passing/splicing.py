@@ -20,6 +20,8 @@ _SCALAR = re.compile(rb"[^\s,}\]]++")
 _COMMA_BEFORE = re.compile(rb",\s*+\Z")
 _COMMA_AFTER = re.compile(rb"\s*+,\s*+")
 
+OPENING = frozenset(b'"{[')
+
 
 class Member(NamedTuple):
     """One member of an object: its name, where it begins, and where its value begins and ends."""
@@ -41,11 +43,15 @@ def members(text: bytes, start: int = 0) -> Iterator[Member]:
         if colon is None:
             return
         at = _value_end(text, colon.end())
-        yield Member(orjson.loads(key.group()), key.start(), colon.end(), at)
+        yield Member(_name(key.group()), key.start(), colon.end(), at)
+
+
+def _name(key: bytes) -> str:
+    return str(orjson.loads(key)) if b"\\" in key else key[1:-1].decode()
 
 
 def _value_end(text: bytes, start: int) -> int:
-    if text[start : start + 1] not in (b'"', b"{", b"["):
+    if text[start] not in OPENING:
         scalar = _SCALAR.match(text, start)
         return len(text) if scalar is None else scalar.end()
     depth = 0
