@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +24,7 @@ from gateway.logs import facts
 Handler = Callable[[Request], Awaitable[Response]]
 Refusal = Callable[[Request, Exception], Awaitable[Response]]
 log = logging.getLogger(__name__)
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 QUIET = frozenset({"/metrics", "/health", "/health/liveness", "/health/readiness"})
 
 
@@ -41,8 +41,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given_id(scope) or uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started, outcome = time.monotonic(), {"status": 499}
         metrics, counts = scope["app"].state.services.metrics, scope["path"] not in QUIET
@@ -51,9 +50,10 @@ class RequestContext:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 outcome["status"] = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                headers.update(scope["state"].get("headers", {}))
+                told = {"x-request-id": request_id, **scope["state"].get("headers", {})}
+                added = {name.encode("latin-1"): value.encode("latin-1") for name, value in told.items()}
+                kept = [header for header in message["headers"] if header[0] not in added]
+                message["headers"] = [*kept, *added.items()]
             await send(message)
 
         try:
@@ -75,6 +75,15 @@ class RequestContext:
         told: dict[str, Any] = {"request_id": request_id, "method": scope["method"], "path": scope["path"]}
         told |= {"status": status, "seconds": round(seconds, 4), **scope["state"].get("told", {})}
         log.log(level, "request", extra=facts(**told))
+
+
+def given_id(scope: Scope) -> str | None:
+    """Return the id that the client gave its request, if it is one that can be told again."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            text: str = value.decode()
+            return text
+    return None
 
 
 class Shortcut:

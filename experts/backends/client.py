@@ -77,6 +77,8 @@ async def as_httpx(response: aiohttp.ClientResponse) -> httpx.Response:
 
 async def ended(response: aiohttp.ClientResponse) -> None:
     """Wait a moment for the end of a response that has said all it has to say: its connection can then serve again."""
+    if response.content.at_eof():
+        return
     with suppress(TimeoutError):
         async with asyncio.timeout(ENDING_SECONDS):
             while not response.content.at_eof():
