@@ -7,6 +7,7 @@ use. A key is looked up by its SHA-256: how long that takes says nothing about t
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from gateway.errors import AuthenticationFailed, PermissionDenied
 from gateway.keys.book import KeyBook
 from gateway.keys.record import KeyRecord, hash_of
+from gateway.settings import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Client:
 
 ANYONE = Client(key_id="open")
 NOBODYS_HASH = "0" * 64
+HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d*)?")
 
 
 class Keyring:
@@ -55,8 +58,10 @@ class Keyring:
 
         Raises:
             AuthenticationFailed: keys are set and the caller has none of them that still holds.
+            PermissionDenied: there is no key, and a strange web page in a browser here asks.
         """
         if self.empty and self._may_be_open:
+            check_asked_from_here(headers)
             return ANYONE
         offered = hash_of(_offered_key(headers))
         matches = [hmac.compare_digest(offered, known) for known in self._hashes]
@@ -68,6 +73,25 @@ class Keyring:
             raise AuthenticationFailed("Send one of the gateway's keys as 'Authorization: Bearer KEY' or 'x-api-key'.")
         check_holds(record, time.time())
         return Client(record.id, record)
+
+
+def check_asked_from_here(headers: Mapping[str, str]) -> None:
+    """Refuse web pages that reach an open gateway through the browser of whoever runs it.
+
+    A page may send requests anywhere, and its own name may come to mean this machine (DNS rebinding). Browsers say the
+    one in `Sec-Fetch-Site`; the other shows in `Host`.
+
+    Raises:
+        PermissionDenied: the request is another site's, or was sent to another name than this machine's.
+    """
+    host = HOST.fullmatch(headers.get("host", "localhost").lower())
+    name = host[1] or host[2] if host else ""
+    ours = name.rpartition(".")[2] == "localhost" or is_loopback(name)
+    if not ours or headers.get("sec-fetch-site") == "cross-site":
+        raise PermissionDenied(
+            "Without keys this gateway answers only what is sent to localhost, by no other site's page: "
+            "set CONSILIUM_API_KEYS to use it under another name."
+        )
 
 
 def check_holds(record: KeyRecord, now: float) -> None:
