@@ -63,7 +63,7 @@ def configure(level: str, *, texts: bool = False) -> None:
     handler.setFormatter(JsonLines(texts=texts))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     # What no line of ours says need not be found out for each: Python's logging how-to, "Optimization".
-    logging._srcfile = None  # type: ignore[attr-defined]
+    logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for room in ("gateway", "router", "experts", "aggregator"):
         logging.getLogger(room).setLevel(level.upper())
