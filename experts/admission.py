@@ -40,9 +40,15 @@ class Admission:
 
     @asynccontextmanager
     async def place(
-        self, expert: ExpertName, limits: LimitsConfig, wait_seconds: float, priority: int = 0, client: str = ""
+        self,
+        expert: ExpertName,
+        limits: LimitsConfig,
+        wait_seconds: float,
+        priority: int = 0,
+        client: str = "",
+        share: int = 1,
     ) -> AsyncIterator[None]:
-        """Hold one of the expert's places. Changed limits hold from the next call on.
+        """Hold one of the expert's places. Changed limits hold from the next call on; see `ExpertCall` for the rest.
 
         Raises:
             ExpertOverloaded: its queue is full, or was and others had fewer calls in it.
@@ -50,7 +56,7 @@ class Admission:
         """
         lane = self._lanes.setdefault(expert, _Lane())
         lane.resize(limits.max_in_flight)
-        turn = lane.join(priority, client)
+        turn = lane.join(priority, client, share)
         try:
             await self._turn(expert, lane, turn, (priority, client), limits.max_queue, wait_seconds)
             yield
@@ -92,10 +98,10 @@ class _Lane:
             self.places = places
             self._hand_out()
 
-    def join(self, priority: int, client: str) -> Turn:
+    def join(self, priority: int, client: str, share: int) -> Turn:
         """Queue up; the turn is done as soon as it holds a place, at once where one is free."""
         turn: Turn = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(priority, Turns()).join(turn, client)
+        self._queues.setdefault(priority, Turns()).join(turn, client, share)
         self.waiting += priority > BATCH_PRIORITY
         self._hand_out()
         return turn
@@ -118,8 +124,8 @@ class _Lane:
         if priority <= BATCH_PRIORITY or self.waiting <= max_queue:
             return
         queue = self._queues[priority]
-        longest, most = queue.longest()
-        if most > queue.waiting_of(client):
+        longest = queue.longest()
+        if queue.waiting_of(longest) > queue.waiting_of(client):
             turn = queue.send_away_last(longest)
         else:
             queue.leave(turn, client)

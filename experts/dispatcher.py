@@ -137,7 +137,7 @@ class Dispatcher:
         ):
             left = run.deadline - time.monotonic()
             patience = left if call.background else min(limits.first_token_timeout_seconds, left)
-            async with self.admission.place(expert.name, limits, patience, call.priority, call.client):
+            async with self.admission.place(expert.name, limits, patience, call.priority, call.client, call.share):
                 yield
 
     async def _begun(self, expert: Expert, run: _Run, most: int) -> Attempt:

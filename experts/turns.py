@@ -1,61 +1,75 @@
 """Who is next, of those who wait at one priority: clients take turns, and each one's calls go in the order they came.
 
-A client that sends a thousand calls at once delays another's single call by one place, not by a thousand. Round robin
-over clients with equal shares; a client that comes (back) stands behind those who wait already.
+A client that sends a thousand calls at once delays another's single call by one turn, not by a thousand. Weighted round
+robin: a client with share 3 is served three times in its turn; one that comes (back) stands behind those who wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 Turn: TypeAlias = asyncio.Future[bool]
 """Done once it holds a place (True), or has been sent away (False)."""
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """One client's calls, in the order they came, and how often it is still served before others are."""
+
+    share: int
+    left: int
+    turns: dict[Turn, None] = field(default_factory=dict)
+
+
 class Turns:
     """Those who wait at one priority. Joining, leaving and being served take constant time."""
 
     def __init__(self) -> None:
-        self._clients: dict[str, dict[Turn, None]] = {}
+        self._clients: dict[str, _Waiting] = {}
         self._waiting = 0
 
     def __len__(self) -> int:
         return self._waiting
 
-    def join(self, turn: Turn, client: str) -> None:
+    def join(self, turn: Turn, client: str, share: int = 1) -> None:
         """Stand behind the client's other calls."""
-        self._clients.setdefault(client, {})[turn] = None
+        mine = self._clients.setdefault(client, _Waiting(share, share))
+        mine.share = share
+        mine.turns[turn] = None
         self._waiting += 1
 
     def leave(self, turn: Turn, client: str) -> None:
         """Wait no longer."""
         mine = self._clients[client]
-        del mine[turn]
+        del mine.turns[turn]
         self._waiting -= 1
-        if not mine:
+        if not mine.turns:
             del self._clients[client]
 
     def serve(self) -> Turn:
-        """Return whose turn it is, and let the client's next one stand behind all other clients."""
+        """Return whose turn it is; a client that has had its share stands behind all others then."""
         client, mine = next(iter(self._clients.items()))
-        turn = next(iter(mine))
+        turn = next(iter(mine.turns))
+        mine.left -= 1
         self.leave(turn, client)
-        if client in self._clients:
+        if client in self._clients and mine.left <= 0:
+            mine.left = mine.share
             self._clients[client] = self._clients.pop(client)
         return turn
 
-    def waiting_of(self, client: str) -> int:
-        """Return how many calls of a client wait."""
-        return len(self._clients.get(client, ()))
+    def waiting_of(self, client: str) -> float:
+        """Return how many calls of a client wait, for each turn it has."""
+        mine = self._clients.get(client)
+        return 0.0 if mine is None else len(mine.turns) / mine.share
 
-    def longest(self) -> tuple[str, int]:
-        """Return who has most calls waiting, and how many; of several the one who comes first."""
-        client = max(self._clients, key=self.waiting_of, default="")
-        return client, self.waiting_of(client)
+    def longest(self) -> str:
+        """Return who has most calls waiting for its share; of several the one who comes first."""
+        return max(self._clients, key=self.waiting_of)
 
     def send_away_last(self, client: str) -> Turn:
         """Return the client's newest call, which waits no longer."""
-        turn = next(reversed(self._clients[client]))
+        turn = next(reversed(self._clients[client].turns))
         self.leave(turn, client)
         return turn

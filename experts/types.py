@@ -81,6 +81,7 @@ class ExpertCall:
         idle_seconds: the longest pause between tokens that the request allows; None means the expert's own limit.
         priority: higher is served first where calls wait for a place.
         client: whose it is; those who wait at the same priority take turns by it.
+        share: how many turns that client has for each one of a client with share 1.
         session: the client's name for the conversation; empty where it gave none.
         relay: what is sent instead, to another endpoint; `messages` then only say what it is about.
         joined: nobody watches the answer being written: pieces of text that come together may be given as one.
@@ -94,6 +95,7 @@ class ExpertCall:
     idle_seconds: float | None = None
     priority: int = 0
     client: str = ""
+    share: int = 1
     session: str = ""
     relay: Relay | None = None
     joined: bool = False

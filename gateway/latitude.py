@@ -110,6 +110,7 @@ class Latitude:
             deadline_seconds=self._left(),
             priority=options.priority,
             client=self._request.client,
+            share=self._request.share,
         )
         stand_ins = (self._default,) if self.allows(self._default) else ()
         return self.counted(self._dispatcher.open(asked, stand_ins))

@@ -354,6 +354,7 @@ def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot, tu
             idle_seconds=idle,
             priority=request.options.priority,
             client=request.client,
+            share=request.share,
             session=request.session or "",
             joined=not request.stream,
             relay=request.relay,

@@ -67,8 +67,9 @@ class ChatRequest:
     """A chat completion request: what we read of it, and `parameters`, everything else in the body.
 
     `session` is the name under which the client keeps a conversation on its expert; `within` are the experts that the
-    client's key may use, which binds whatever the request itself says; `client` is whose key that is. `relay` is what
-    goes to the expert where another endpoint than chat was asked; messages and parameters then say the same as chat's.
+    client's key may use, which binds whatever the request itself says; `client` is whose key that is, and
+    `share` how many turns it has where calls wait. `relay` is what goes to the expert where another endpoint than chat
+    was asked; messages and parameters then say the same as chat's.
     """
 
     model: str
@@ -79,6 +80,7 @@ class ChatRequest:
     session: str | None = None
     within: ExpertChoice = ANY_EXPERT
     client: str = ""
+    share: int = 1
     relay: Relay | None = None
 
     @property

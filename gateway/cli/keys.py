@@ -34,6 +34,7 @@ def create(
     budget_period: Annotated[str, typer.Option(help="total, day or month (UTC).")] = "total",
     expires_days: Annotated[float | None, typer.Option(help="Days it holds.")] = None,
     priority: Annotated[int | None, typer.Option(help="Usual and highest routing.priority, -10 to 10.")] = None,
+    share: Annotated[int, typer.Option(help="Turns where requests wait, for each one of other keys.")] = 1,
     cache: Annotated[bool, typer.Option("--cache", help="Answer the same request again from the cache.")] = False,
     url: UrlOption = DEFAULT_URL,
     as_json: JsonOption = False,
@@ -48,6 +49,7 @@ def create(
         "budget_usd": budget_usd,
         "budget_period": budget_period,
         "priority": priority,
+        "share": share,
         "cache": cache,
         "expires_at": None if expires_days is None else time.time() + expires_days * SECONDS_PER_DAY,
     }
@@ -100,7 +102,9 @@ def list_keys(url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    table = Table("id", "name", "state", "expires", "experts", "tags", "requests/min", "tokens/min", "USD", "priority", "cache")
+    table = Table(
+        "id", "name", "state", "expires", "experts", "tags", "requests/min", "tokens/min", "USD", "priority", "cache"
+    )
     for each in found:
         table.add_row(*(shown(value) for value in row_of(each)))
     console.print(table)

@@ -41,6 +41,7 @@ class KeyBody(BaseModel):
     budget_usd: float | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False)
     budget_period: Period = "total"
     priority: int | None = Field(default=None, ge=-10, le=10, description="The usual priority, and the highest.")
+    share: int = Field(default=1, ge=1, le=100, description="Turns where calls wait, for each one of other keys.")
     cache: bool = Field(default=False, description="Whether its requests may be answered from the cache, unasked.")
 
 
@@ -60,6 +61,7 @@ class KeyRecord:
     budget_usd: float | None = None
     budget_period: Period = "total"
     priority: int | None = None
+    share: int = 1
     cache: bool = False
     revoked_at: float | None = None
 

@@ -215,4 +215,4 @@ def confined(request: ChatRequest, client: Client) -> ChatRequest:
     if most is not None:
         asked = options.priority if "priority" in options.model_fields_set else most
         options = options.model_copy(update={"priority": min(asked, most)})
-    return replace(request, options=options, within=as_choice(record), client=client.key_id)
+    return replace(request, options=options, within=as_choice(record), client=client.key_id, share=record.share)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -197,13 +199,15 @@ async def test_more_places_serve_at_once_who_waits() -> None:
         assert 2 == admission.running["math"]
 
 
-async def crowd(clients: list[str], limits: LimitsConfig) -> tuple[list[str], list[str]]:
+async def crowd(
+    clients: list[str], limits: LimitsConfig, shares: Mapping[str, int] = MappingProxyType({})
+) -> tuple[list[str], list[str]]:
     """Let calls queue up behind one that holds the only place; return who was served, in order, and who was not."""
     admission, served, refused = Admission(), list[str](), list[str]()
 
     async def call(client: str) -> None:
         try:
-            async with admission.place("math", limits, 5, client=client):
+            async with admission.place("math", limits, 5, client=client, share=shares.get(client, 1)):
                 served.append(client)
         except ExpertOverloaded:
             refused.append(client)
@@ -220,6 +224,13 @@ async def test_one_client_floods_and_another_waits_for_one_turn_at_most() -> Non
     served, _ = await crowd([*["flood"] * 50, "one", *["flood"] * 50, "two", "two"], LimitsConfig(max_in_flight=1))
 
     assert ["flood", "one", "two", "flood", "two", *["flood"] * 98] == served
+
+
+async def test_a_client_with_a_larger_share_has_as_many_more_turns() -> None:
+    shares = {"team": 3, "one": 1}
+    served, _ = await crowd([*["team"] * 8, *["one"] * 4], LimitsConfig(max_in_flight=1), shares)
+
+    assert [*["team"] * 3, "one", *["team"] * 3, "one", *["team"] * 2, "one", "one"] == served
 
 
 async def test_in_a_full_queue_the_newest_call_of_who_has_most_makes_room() -> None:
