@@ -1,10 +1,11 @@
 """Fusion with pocket experts on a real vLLM: what voting, writing and comparing make of the same councils' answers.
 
-    python -m tests.bench.pocket_fusion [--per-domain 40] [--json FILE]
+    python -m tests.bench.pocket_fusion [--per-domain 40] [--panels councils mixed] [--json FILE]
 
 Starts `consilium serve --config builtin:pocket`, puts held-out questions to councils of three under each strategy, and
-then asks the fuser through the gateway about councils and mixed panels of the same answers, with and without a hostile
-answer planted. Exits with 1 where the fuser falls short of what is asked of a good one (OF_ORACLE, MISLED, the vote).
+then asks the fuser through the gateway about these councils, and about mixed panels of all experts' answers, with and
+without a hostile answer planted. `--panels` does one of the two parts. Exits with 1 where the fuser falls short of what
+is asked of a good one (OF_ORACLE, MISLED, the vote).
 """
 
 from __future__ import annotations
@@ -36,24 +37,35 @@ SEED = 4321
 STRATEGIES = ("vote", "synthesize", "rank")
 OF_ORACLE = {"synthesize": 0.9, "rank": 0.85}
 MISLED = 0.02
+SERVED_AT_ONCE = 16
+"""What vLLM runs at once on a CPU (`--max-num-seqs`); what is more waits there for its first token, 30 s at most."""
+CALLS_OF_A_COUNCIL = 6
+"""At once: three answers, and then every pair of them compared in both orders."""
+KINDS = ("councils", "mixed")
 T = TypeVar("T")
 
 
 class Gateway:
-    """Asks a running gateway, so many questions at a time."""
+    """Asks a running gateway, as many questions at a time as its one server can run."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client, self._url = client, url
-        self._places = asyncio.Semaphore(exam.CONCURRENCY)
+        self._councils = asyncio.Semaphore(SERVED_AT_ONCE // CALLS_OF_A_COUNCIL)
+        self._singles = asyncio.Semaphore(SERVED_AT_ONCE)
 
     async def ask(self, model: str, conversation: Conversation, **routing: Any) -> dict[str, Any]:
-        """Return the whole response body."""
+        """Return the whole response body.
+
+        Raises:
+            NotAnswered: the gateway answered with an error.
+        """
         asked = {"model": model, "messages": conversation, "temperature": 0, "max_tokens": exam.MAX_TOKENS}
         content = orjson.dumps({**asked, "routing": routing})
-        async with self._places:
+        async with self._councils if model == "council" else self._singles:
             response = await self._client.post(f"{self._url}/v1/chat/completions", content=content, timeout=600)
-        response.raise_for_status()
         body: dict[str, Any] = orjson.loads(response.content)
+        if not response.is_success:
+            raise exam.NotAnswered(f"{response.status_code} from {model}: {body['error']['message']}")
         return body
 
     async def texts(self, model: str, conversations: Sequence[Conversation]) -> list[str]:
@@ -110,8 +122,8 @@ async def mixed(gateway: Gateway, paper: Sequence[PocketQuestion]) -> list[Panel
     return panels
 
 
-async def measure(url: str, per_domain: int) -> dict[str, Any]:
-    """Return every figure."""
+async def measure(url: str, per_domain: int, kinds: Sequence[str]) -> dict[str, Any]:
+    """Return every figure of these kinds of panels."""
     paper = exam.questions(per_domain, SEED)
     Random(SEED).shuffle(paper)
     loop = asyncio.get_running_loop()
@@ -122,10 +134,14 @@ async def measure(url: str, per_domain: int) -> dict[str, Any]:
         def read(conversations: Sequence[Conversation]) -> list[str]:
             return _waited(loop, gateway.texts("fuser", conversations))
 
-        strategies, seated = await councils(gateway, paper)
-        panels = {"councils": seated, "mixed": await mixed(gateway, paper)}
-        found = {kind: await asyncio.to_thread(judged, read, each) for kind, each in panels.items()}
-    return {"questions": len(paper), "seed": SEED, "strategies": strategies, "panels": found}
+        found: dict[str, Any] = {"questions": len(paper), "seed": SEED}
+        panels: dict[str, list[Panel]] = {}
+        if "councils" in kinds:
+            found["strategies"], panels["councils"] = await councils(gateway, paper)
+        if "mixed" in kinds:
+            panels["mixed"] = await mixed(gateway, paper)
+        judgements = {kind: await asyncio.to_thread(judged, read, each) for kind, each in panels.items()}
+    return {**found, "panels": judgements}
 
 
 def _waited(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
@@ -152,6 +168,7 @@ def main() -> int:
     """Run the benchmark; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--per-domain", type=int, default=40)
+    parser.add_argument("--panels", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +176,7 @@ def main() -> int:
         with started("gateway", "serve", "-c", "builtin:pocket", "--port", str(port), log=log) as process:
             url = f"http://127.0.0.1:{port}"
             wait_for(f"{url}/health/liveness", process, log, seconds=300)
-            found = asyncio.run(measure(url, options.per_domain))
+            found = asyncio.run(measure(url, options.per_domain, options.panels))
     print(json.dumps(found, indent=2))
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
