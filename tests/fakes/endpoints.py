@@ -70,16 +70,22 @@ class FakeEndpoints:
             return JSONResponse(self.refusal or {"error": error}, status_code=knobs.status, headers=headers)
         if self.answer is not None:
             return Response(self.answer, media_type=self.content_type)
-        words = said(body).split(" ")
-        if body.get("stream"):
-            return StreamingResponse(_paced(EVENTS_OF[name](body, words), knobs), media_type=EVENTS)
+        try:
+            words = said(body).split(" ")
+            frames = list(EVENTS_OF[name](body, words)) if body.get("stream") is True and name in EVENTS_OF else []
+            whole = WHOLE[name](body, words)
+        except (AttributeError, KeyError, TypeError) as odd:
+            told = {"message": f"what is {odd!r}?", "type": "BadRequestError", "param": None, "code": 400}
+            return JSONResponse({"error": told}, status_code=400)
+        if frames:
+            return StreamingResponse(_paced(frames, knobs), media_type=EVENTS)
         await asyncio.sleep(knobs.first_token_delay + knobs.word_delay * len(words))
         if knobs.hang_up_after is not None:
             raise ConnectionResetError("knob: hang up")
-        return JSONResponse(WHOLE[name](body, words))
+        return JSONResponse(whole)
 
 
-async def _paced(frames: Iterator[tuple[str, bytes]], knobs: FakeExpert) -> AsyncIterator[bytes]:
+async def _paced(frames: list[tuple[str, bytes]], knobs: FakeExpert) -> AsyncIterator[bytes]:
     knobs.running += 1
     finished, words = False, 0
     try:
