@@ -5,6 +5,7 @@ Apart from the backends because it knows no transport: it is given the bytes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from experts.types import Endpoint, RelayChunk
 
 EVENTS = "text/event-stream"
 DONE = b"[DONE]"
+NO_SUCH_API = re.compile(r"does not support .*\bapi\b")
+"""How vLLM says (501) that it has the path and nothing behind it; what else is not implemented is the request's."""
 NO_CHOICES: Mapping[str, Any] = {"choices": ()}
 MISSING = frozenset({"not found", "file not found", "method not allowed"})
 """What servers say of a path that they do not have; of a model or an answer that they do not have they say more."""
@@ -58,17 +61,16 @@ def relayed_whole(expert: str, endpoint: Endpoint, content: bytes, content_type:
 
 def is_missing(status: int, content: bytes) -> bool:
     """Tell an endpoint that a server does not have from something that it was asked for there and does not have."""
-    if status in (405, 501):
-        return True
-    if status != 404:
-        return False
+    if status not in (404, 501):
+        return status == 405
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
         return True
     error = body.get("error", body) if isinstance(body, dict) else body
-    told = (error.get("message") or error.get("detail")) if isinstance(error, dict) else error
-    return str(told).strip(" .").lower() in MISSING
+    told = (error.get("message") or error.get("detail") or "") if isinstance(error, dict) else error
+    words = str(told).strip(" .").lower()
+    return words in MISSING if status == 404 else not words or NO_SUCH_API.search(words) is not None
 
 
 def _event(expert: str, data: bytes) -> dict[str, Any]:

@@ -87,7 +87,6 @@ async def test_events_pass_bit_for_bit_and_say_text_and_tokens(backend: OpenAIBa
         (503, ExpertOverloaded),
         (401, ExpertUnavailable),
         (500, ExpertUnavailable),
-        (501, EndpointMissing),
         (405, EndpointMissing),
     ],
 )

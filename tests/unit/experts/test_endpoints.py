@@ -79,6 +79,8 @@ def test_odd_shapes_say_nothing_that_is_not_a_number_or_a_text(endpoint: Endpoin
         (404, b'{"error":{"message":"Response with id \'resp_1\' not found."}}', False),
         (405, b"", True),
         (501, b"{}", True),
+        (501, b'{"error":{"message":"The model does not support Embeddings API","code":501}}', True),
+        (501, b'{"error":{"message":"beam search is not implemented","code":501}}', False),
         (400, b'{"detail":"Not Found"}', False),
         (500, b"", False),
     ],
