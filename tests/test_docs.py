@@ -98,3 +98,11 @@ def test_every_promise_names_tests_that_exist() -> None:
 
     assert [*range(1, 19)] == [number for number, tests in named.items() if tests]
     assert [] == [name for tests in named.values() for name in tests if name not in known]
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    written = "\n".join(path.read_text() for path in DOCS.parent.glob("tests/**/*.py"))
+    named = {name for page in DOCS.glob("*.md") for name in re.findall(r"`(test_[a-z0-9_]+)`", page.read_text())}
+
+    assert len(named) > 20
+    assert [] == sorted(name for name in named if f"def {name}(" not in written)
