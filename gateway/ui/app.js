@@ -2,6 +2,7 @@
 
 import { health } from "./api.js";
 import { put, h } from "./dom.js";
+import { learnExperts } from "./format.js";
 import { askKeys } from "./keys.js";
 import * as playground from "./playground.js";
 
@@ -29,7 +30,7 @@ async function show() {
   if (before) opened.get(before)?.leave?.();
   for (const section of document.querySelectorAll(".view")) section.hidden = section.id !== `view-${wanted}`;
   document.title = `${document.querySelector(`nav a[data-view=${wanted}]`).textContent} · Consilium`;
-  const view = opened.get(wanted) ?? (await VIEWS[wanted]());
+  const [view] = await Promise.all([opened.get(wanted) ?? VIEWS[wanted](), coloured]);
   if (!opened.has(wanted)) {
     opened.set(wanted, view);
     view.open(document.getElementById(`view-${wanted}`));
@@ -42,7 +43,9 @@ async function tellHealth() {
   if (document.hidden) return;
   const pill = document.getElementById("status");
   try {
-    const states = Object.values((await health()).experts);
+    const { experts } = await health();
+    learnExperts(Object.keys(experts));
+    const states = Object.values(experts);
     const able = states.filter((state) => ["ready", "asleep", "waking"].includes(state)).length;
     const kind = able === states.length ? "good" : able ? "warn" : "bad";
     tell(pill, kind, `${able} of ${states.length} ready`);
@@ -84,7 +87,7 @@ document.getElementById("keys").addEventListener("click", () => askKeys());
 darkBySystem.addEventListener("change", tellTheme);
 addEventListener("hashchange", show);
 tellTheme();
+const coloured = tellHealth(); // experts get their colours in the order they are registered in, whatever view comes first
 show();
-tellHealth();
 setInterval(tellHealth, HEALTH_EVERY_MS);
 document.addEventListener("visibilitychange", tellHealth);

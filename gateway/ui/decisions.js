@@ -111,7 +111,7 @@ function nothing() {
 }
 
 function table(shown) {
-  const heads = [["Time"], ["Question"], ["Domain"], ["Experts"], ["Policy"], ["Took", "num"], ["Cost", "num"], ["Feedback"]];
+  const heads = [["Time"], ["Question"], ["Domain"], ["Experts"], ["Took", "num"], ["Cost", "num"], ["Rated", "num"]];
   return h("div", { class: "table-box", tabindex: "0", role: "region", "aria-label": "Table of decisions" }, h("table", { class: "decisions" },
     h("thead", {}, h("tr", {}, heads.map(([text, kind]) => h("th", { scope: "col", class: kind, text })))),
     h("tbody", {}, shown.map(row))));
@@ -125,10 +125,9 @@ function row(entry) {
     h("td", {}, h("button", { type: "button", class: "row-open", data: { request: entry.request_id } }, h("span", { class: "prompt", title: entry.prompt ?? entry.request_id, text: entry.prompt ?? entry.request_id.slice(0, 12) }))),
     h("td", { text: about ? `${about[0]} ${percent(about[1])}` : "–" }),
     h("td", {}, h("div", { class: "chips", title: entry.experts.join(", ") }, entry.experts.slice(0, 1).map((name) => chip(name)), entry.experts.length > 1 && h("span", { class: "muted small num", text: `+${entry.experts.length - 1}` }))),
-    h("td", { text: entry.routing?.policy ?? "–" }),
     h("td", { class: "num", text: entry.outcome ? duration(1000 * entry.outcome.seconds) : "–" }),
     h("td", { class: "num", text: usd(entry.outcome?.cost_usd) }),
-    h("td", { text: entry.feedback ? percent(entry.feedback.score) : "–" }));
+    h("td", { class: "num", text: entry.feedback ? percent(entry.feedback.score) : "–" }));
   line.addEventListener("click", open);
   return line;
 }

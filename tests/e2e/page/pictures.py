@@ -92,13 +92,14 @@ def main(folder: Path) -> None:
             kept(page, folder / "page-phone.png")
         for view, height, ready in (
             ("experts", 1130, "Skills by domain"),
-            ("decisions", 1060, "Table of decisions"),
+            ("decisions", 1180, "Table of decisions"),
             ("usage", 880, "Key table"),
         ):
             with at(browser, world, view, (1280, height)) as page:
                 page.get_by_role("region", name=ready).wait_for()
                 if view == "decisions":
-                    page.get_by_role("button", name="Is a verbal contract binding?").click()
+                    page.locator(".map .query").first.wait_for()
+                    page.get_by_role("button", name="Recommend a novel for the train.").click()
                 kept(page, folder / f"page-{view}.png")
         browser.close()
 
