@@ -51,7 +51,7 @@ def test_a_dockerfile_breaks_no_rule(path: Path) -> None:
 def test_the_gateways_image_installs_all_it_needs_and_nothing_else() -> None:
     listed = pins(ROOT / "deploy/gateway.requirements.txt")
 
-    assert needed("consilium", frozenset(), set()) == listed.keys()
+    assert needed("consilium", frozenset({"otel"}), set()) == listed.keys()
 
 
 def test_the_gateways_image_has_the_versions_that_are_tested() -> None:
