@@ -46,7 +46,7 @@ def choose(
         return None
     rested = [replica for replica in untried if not health.rests(replica.base_url)]
     if not rested:
-        return min(untried, key=lambda replica: health.of(replica.base_url).rests_until)
+        return min(untried, key=lambda replica: health.of(replica.base_url).free_at)
     if len(rested) == 1:
         return rested[0]
     if key is not None:

@@ -236,7 +236,7 @@ class Dispatcher:
         raise ExpertUnavailable(name, f"Expert '{name}' is not registered any more.")
 
     def _shut_off(self, expert: Expert) -> bool:
-        """Say whether every breaker of an expert is open: who stands in is asked before it."""
+        """Say whether every replica's breaker is open, or it has asked for a pause: who stands in is asked before."""
         return all(self.health.shut_off(replica.base_url) for replica in expert.replicas)
 
 

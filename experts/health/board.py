@@ -32,19 +32,25 @@ Breaker: TypeAlias = Literal["closed", "half_open", "open"]
 
 @dataclass(slots=True)
 class ReplicaHealth:
-    """One replica's standing. `rests_until` is on the board's clock; 0 means it may serve now.
+    """One replica's standing. It rests after a fault, and pauses when it asks for that; both on the board's clock.
 
     `trying` counts the calls that began since its breaker opened and have not said anything yet; `heard` is when it
     last answered a call or a probe.
     """
 
     rests_until: float = 0.0
+    pauses_until: float = 0.0
     faults_in_a_row: int = 0
     in_flight: int = 0
     trying: int = 0
     proven: bool = False
     heard: float = 0.0
     last_error: str = ""
+
+    @property
+    def free_at(self) -> float:
+        """When it may serve again."""
+        return max(self.rests_until, self.pauses_until)
 
 
 class HealthBoard:
@@ -63,7 +69,7 @@ class HealthBoard:
         """Say whether the replica should be left alone for now; a half-open one while a call tries it."""
         record = self.of(base_url)
         tried = record.trying > 0 and record.faults_in_a_row >= FAULTS_THAT_OPEN
-        return tried or record.rests_until > self.clock()
+        return tried or record.free_at > self.clock()
 
     def breaker(self, base_url: str) -> Breaker:
         """Return the state of its breaker."""
@@ -73,20 +79,24 @@ class HealthBoard:
         return "open" if record.rests_until > self.clock() else "half_open"
 
     def shut_off(self, base_url: str) -> bool:
-        """Say whether another expert is to be preferred to it: its breaker is open, or half open and being tried."""
-        return self.of(base_url).faults_in_a_row >= FAULTS_THAT_OPEN and self.rests(base_url)
+        """Say whether another expert is to be preferred to it: its breaker is open, or half open and being tried; or
+        it has asked for a pause.
+        """
+        record = self.of(base_url)
+        broken = record.faults_in_a_row >= FAULTS_THAT_OPEN and self.rests(base_url)
+        return broken or record.pauses_until > self.clock()
 
     def served(self, base_url: str) -> None:
         """Record that it answered a call: any rest ends."""
         record = self.of(base_url)
-        record.rests_until, record.faults_in_a_row, record.last_error = 0.0, 0, ""
+        record.rests_until = record.pauses_until = 0.0
+        record.faults_in_a_row, record.last_error = 0, ""
         record.proven, record.heard = True, self.clock()
 
     def found(self, base_url: str) -> None:
         """Record that a probe found it: its rest ends, but an open breaker closes only once a call was answered."""
         record = self.of(base_url)
-        if record.faults_in_a_row:
-            record.rests_until = 0.0
+        record.rests_until = 0.0
         record.proven, record.heard, record.last_error = True, self.clock(), ""
 
     def missed(self, base_url: str, error: str) -> None:
@@ -122,4 +132,4 @@ class HealthBoard:
         """Record that it asked for a pause: it rests that long, and this is no fault."""
         record = self.of(base_url)
         pause = min(retry_after_seconds, LONGEST_PAUSE_SECONDS)
-        record.rests_until = max(record.rests_until, self.clock() + pause)
+        record.pauses_until = max(record.pauses_until, self.clock() + pause)

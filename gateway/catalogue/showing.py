@@ -54,7 +54,7 @@ def shown_health(expert: Expert, health: HealthBoard) -> list[dict[str, Any]]:
             "in_flight": record.in_flight,
             "breaker": health.breaker(replica.base_url),
             "faults_in_a_row": record.faults_in_a_row,
-            "rests_seconds": round(max(0.0, record.rests_until - health.clock()), 3),
+            "rests_seconds": round(max(0.0, record.free_at - health.clock()), 3),
             "last_error": record.last_error or None,
         }
         for replica, record in rows

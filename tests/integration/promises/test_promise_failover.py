@@ -93,6 +93,17 @@ async def test_2_a_replica_that_answers_429_rests_as_long_as_it_asks_and_others_
     assert len(busy.requests) <= 1
 
 
+async def test_2_where_every_replica_asked_for_a_pause_the_fallback_is_asked_first() -> None:
+    busy, base = FakeExpert(status=429, retry_after="30"), ok()
+    async with serving(busy, base):
+        records = [expert_record("math", busy, fallback=["base"]), expert_record("base", base)]
+        async with gateway_over(records) as client:
+            answers = [await client.post(CHAT, json=ask()) for _ in range(4)]
+
+    assert [(200, "base")] * 4 == [(answer.status_code, answer.json()["model"]) for answer in answers]
+    assert (1, 4) == (len(busy.requests), len(base.requests))
+
+
 async def test_3_a_refused_request_is_passed_on_once_and_held_against_nobody() -> None:
     statuses = (400, 404, 413, 422)
     servers, base = {status: [FakeExpert(status=status) for _ in range(2)] for status in statuses}, ok()
