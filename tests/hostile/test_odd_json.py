@@ -12,7 +12,8 @@ from tests.hostile.shape import wrong
 
 CHAT, ROUTE = "/v1/chat/completions", "/v1/route"
 HELLO = [{"role": "user", "content": "x"}]
-READS_JSON = (CHAT, ROUTE, "/v1/feedback", "/v1/batches")
+PASSED_ON = ("/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages")
+READS_JSON = (CHAT, ROUTE, "/v1/feedback", "/v1/batches", *PASSED_ON)
 ADMIN_READS_JSON = (
     "/admin/keys",
     "/admin/experts",
@@ -70,6 +71,16 @@ def test_deep_json_is_refused(mallory: httpx.Client, depth: int, where: str) -> 
         fields = where % nested
         rest = "" if "messages" in fields[:10] else f',"messages":{json.dumps(HELLO)}'
         answer = mallory.post(CHAT, content=f'{{"model":"math",{fields}{rest}}}')
+
+        assert 400 == answer.status_code
+        assert "" == wrong(answer.status_code, answer.headers, answer.content)
+
+
+@pytest.mark.parametrize("path", PASSED_ON)
+@pytest.mark.parametrize("depth", [129, 300, 1000, 60_000])
+def test_deep_json_is_refused_where_bodies_are_passed_on(mallory: httpx.Client, path: str, depth: int) -> None:
+    for field in ("input", "prompt", "messages", "metadata", "routing"):
+        answer = mallory.post(path, content=f'{{"model":"math","{field}":{brackets(depth)}}}')
 
         assert 400 == answer.status_code
         assert "" == wrong(answer.status_code, answer.headers, answer.content)
