@@ -13,15 +13,18 @@ from experts.errors import ServiceError
 from experts.registry import Snapshot
 from experts.types import AnswerChunk, Endpoint, RelayChunk
 from gateway.api.chat import Exchange, account, answer_headers, attempts_header, known_model
+from gateway.auth import Client
 from gateway.deps import client_of, services_of
 from gateway.errors import InvalidRequest
 from gateway.latitude import permits
+from gateway.limits import Visit
 from gateway.limits.gate import confined
 from gateway.middleware import read_body
 from gateway.passing.errors import error_event
 from gateway.passing.naming import named
 from gateway.passing.requests import AUTO, parse
 from gateway.schemas import ChatRequest
+from gateway.services import Services
 from gateway.streaming import EventStream, Primed, while_connected
 
 
@@ -33,24 +36,31 @@ async def passed_on(request: Request, endpoint: Endpoint) -> Response:
     request.state.told = {"model": known_model(asked, services), "stream": asked.stream, "key": client.key_id}
     with await services.gate.admit(client, asked) as visit:
         request.state.headers = visit.headers
-        told, asked = request.state.told, with_embedder(asked, services.registry.snapshot)
-        answering = await services.pipeline.answer(asked, client.key_id)
-        services.metrics.decided(answering.decision)
-        entry = services.feedback.decided(request.state.request_id, client.key_id, asked, answering.decision)
-        exchange = Exchange(asked, answering, entry, services, told, False, visit)
-        told["policy"] = answering.decision.policy
-        told["experts"] = [assignment.expert for assignment in answering.decision.assignments]
-        try:
-            return await (streamed if asked.stream else whole)(request, exchange)
-        except ServiceError:
-            request.state.headers = {**request.state.headers, **attempts_header(answering)}
-            raise
+        asked = with_embedder(asked, services.registry.snapshot)
+        return await answered(request, asked, services, client, visit)
+
+
+async def answered(request: Request, asked: ChatRequest, services: Services, client: Client, visit: Visit) -> Response:
+    """Answer a request that was let in."""
+    told = request.state.told
+    answering = await services.pipeline.answer(asked, client.key_id)
+    services.metrics.decided(answering.decision)
+    entry = services.feedback.decided(request.state.request_id, client.key_id, asked, answering.decision)
+    exchange = Exchange(asked, answering, entry, services, told, False, visit)
+    told["policy"] = answering.decision.policy
+    told["experts"] = [assignment.expert for assignment in answering.decision.assignments]
+    try:
+        return await (streamed if asked.stream else whole)(request, exchange)
+    except ServiceError:
+        request.state.headers = {**request.state.headers, **attempts_header(answering)}
+        raise
 
 
 def with_embedder(asked: ChatRequest, snapshot: Snapshot) -> ChatRequest:
     """Return a request for `auto` embeddings as one for the expert that says it embeds; any other as it is.
 
-    Routing by content makes no sense here: vectors of different models cannot be compared.
+    Routing by content makes no sense here: vectors of different models cannot be compared. The client's word on
+    experts, and its key's, hold as everywhere.
 
     Raises:
         InvalidRequest: no expert says that it embeds, or several do.
@@ -58,7 +68,8 @@ def with_embedder(asked: ChatRequest, snapshot: Snapshot) -> ChatRequest:
     if asked.endpoint != "embeddings" or asked.model != AUTO:
         return asked
     declared = [name for name, each in snapshot.items() if asked.endpoint in (each.profile.endpoints or ())]
-    usable = [name for name in declared if permits(asked.within, snapshot[name].profile)]
+    bounds = (asked.within, asked.options.experts)
+    usable = [name for name in declared if all(permits(bound, snapshot[name].profile) for bound in bounds)]
     if len(usable) == 1:
         return replace(asked, model=usable[0])
     found = f"{', '.join(usable)} do" if usable else "none does"

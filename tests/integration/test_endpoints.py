@@ -243,6 +243,7 @@ async def test_embeddings_come_from_one_expert_only() -> None:
             )
         async with gateway_over(experts) as client:
             several = await post(client, "embeddings", {"input": "a"})
+            allowed = await post(client, "embeddings", {"input": "a"}, x_consilium_experts="math,vectors")
             broken = await post(client, "embeddings", {"input": "a", "model": "down"})
         async with gateway_over(experts[:1]) as client:
             none = await post(client, "embeddings", {"input": "a"})
@@ -252,6 +253,7 @@ async def test_embeddings_come_from_one_expert_only() -> None:
     assert "math" == chat.json()["model"]
     assert (400, "model") == (council.status_code, council.json()["error"]["param"])
     assert [400, 400] == [several.status_code, none.status_code]
+    assert "vectors" == allowed.json()["model"]
     assert "vectors, down do" in several.json()["error"]["message"]
     assert (503, "math") == (broken.status_code, named.json()["model"])
 
