@@ -8,6 +8,7 @@ looked at, not by its number of tokens.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from experts.errors import ServiceError
+from experts.patience import Patience
 from gateway.errors import ClientGone, error_body
 
 DONE = b"data: [DONE]\n\n"
@@ -46,8 +48,10 @@ class Primed:
     ) -> None:
         self._source, self._failure = source, failed
         self._ready: list[bytes] = []
-        self._news: asyncio.Future[bool] | None = None
+        self._news: asyncio.Future[None] | None = None
+        self._patience = Patience()
         self._room = asyncio.Event()
+        self._room.set()
         self._begun = self._ended = False
         self._reading: asyncio.Task[None] | None = None
 
@@ -80,27 +84,27 @@ class Primed:
                 return KEEP_ALIVE
         taken = b"".join(self._ready)
         self._ready.clear()
-        self._room.set()
+        if not self._room.is_set():
+            self._room.set()
         return taken or await self.taken(keep_alive_seconds)
 
     async def _something(self, patience_seconds: float) -> bool:
         """Wait for a frame or the end; False when neither comes."""
         if self._ready or self._ended:
             return True
-        loop = asyncio.get_running_loop()
-        self._news = news = loop.create_future()
-        timer = loop.call_later(patience_seconds, _settle, news, False)
+        self._news = asyncio.get_running_loop().create_future()
         try:
-            came: bool = await news
-            return came
-        finally:
-            timer.cancel()
+            with self._patience.until(time.monotonic() + patience_seconds):
+                await self._news
+        except TimeoutError:
+            return False
+        return True
 
     async def _read(self) -> None:
         try:
             async for each in self._source:
                 self._ready.append(each)
-                _settle(self._news, True)
+                _settle(self._news)
                 if len(self._ready) >= MOST_AHEAD:
                     self._room.clear()
                     await self._room.wait()
@@ -110,10 +114,11 @@ class Primed:
             self._ready.append(self._failure(error))
         finally:
             self._ended = True
-            _settle(self._news, True)
+            _settle(self._news)
 
     async def aclose(self) -> None:
         """Abort whatever is still being written."""
+        self._patience.stop()
         if self._reading is not None:
             self._reading.cancel()
             with suppress(asyncio.CancelledError, ServiceError):
@@ -121,9 +126,9 @@ class Primed:
         await self._source.aclose()
 
 
-def _settle(news: asyncio.Future[bool] | None, value: bool) -> None:
+def _settle(news: asyncio.Future[None] | None) -> None:
     if news is not None and not news.done():
-        news.set_result(value)
+        news.set_result(None)
 
 
 class EventStream(Response):
