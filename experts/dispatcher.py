@@ -150,9 +150,8 @@ class Dispatcher:
         """
         error: ExpertError | None = None
         run.tried.clear()  # another expert may run on the same server
-        for _ in range(most):
-            if run.late or (attempt := self._attempt(expert, run)) is None:
-                break
+        last = run.facts.attempts + most
+        while run.facts.attempts < last and not run.late and (attempt := self._attempt(expert, run)) is not None:
             run.facts.waited_seconds = attempt.sent - run.facts.started
             try:
                 begun = await self._first_token(attempt, run)

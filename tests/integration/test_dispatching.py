@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from experts.backends import BACKENDS, make_client
-from experts.config import ExpertConfig
+from experts.config import ExpertConfig, HedgeConfig
 from experts.dispatcher import Dispatcher
 from experts.errors import ExpertOverloaded, ExpertRejected, ExpertTimeout, ExpertUnavailable
 from experts.health import HealthBoard
@@ -53,6 +53,29 @@ async def test_attempts_are_bounded() -> None:
             await stream.read()
 
     assert 3 == stream.facts.attempts == sum(len(fake.requests) for fake in dead)
+
+
+async def test_hedges_are_attempts_too() -> None:
+    dead = [FakeExpert(first_token_delay=0.2, hang_up_after=0) for _ in range(6)]
+    hedge = {"share": 0.2, "after_seconds": 0.05}
+    async with serving(*dead), dispatching(math=(dead, {"hedge": hedge})) as dispatcher:
+        for _ in range(20):
+            dispatcher.hedges.patience("math", HedgeConfig(share=0.2))
+        stream = dispatcher.open(ExpertCall("math", HELLO))
+        with pytest.raises(ExpertUnavailable):
+            await stream.read()
+
+    assert (3, 1) == (stream.facts.attempts, stream.facts.hedges)
+    assert 3 == sum(len(fake.requests) for fake in dead)
+
+
+async def test_a_whole_answer_that_breaks_off_is_asked_of_another_replica() -> None:
+    breaks, whole = FakeExpert(reply=lambda _: "one two", hang_up_after=1), FakeExpert(reply=lambda _: "one two")
+    async with serving(breaks, whole), dispatching(math=([breaks, whole], {})) as dispatcher:
+        dispatcher.health.of(whole.url).in_flight = 1
+        answer = await dispatcher.open(ExpertCall("math", HELLO, joined=True)).read()
+
+    assert ("one two", 2) == (answer.text, answer.facts.attempts)
 
 
 async def test_a_refused_request_is_tried_once() -> None:
