@@ -382,3 +382,21 @@ async def test_langchain_calls_tools_parses_streams_and_embeds() -> None:
     assert [[0.5, 0.0], [0.5, 1.0]] == vectors
     assert ("math", "one two") == (response.response_metadata["model_name"], response.text)
     assert (True, True) == (alike, served.passed_on())
+
+
+async def test_comments_while_an_expert_thinks_disturb_nobody() -> None:
+    said: Any = [{"role": "user", "content": "one two"}]
+    async with (
+        world(FakeExpert(first_token_delay=1.2)) as served,
+        served.openai() as ours,
+        served.anthropic() as theirs,
+    ):
+        response: Any = await ours.responses.create(model="math", input="one two", stream=True)
+        deltas = [event.delta async for event in response if event.type == "response.output_text.delta"]
+        async with theirs.messages.stream(model="math", messages=said, max_tokens=9) as stream:
+            text = await stream.get_final_text()
+        raw = await ours.completions.with_raw_response.create(model="math", prompt="one two", stream=True)
+        comments = [line async for line in raw.http_response.aiter_lines() if line.startswith(":")]
+
+    assert ("one two", "one two") == ("".join(deltas), text)
+    assert comments
