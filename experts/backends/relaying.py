@@ -17,6 +17,9 @@ from experts.errors import ExpertProtocolError, ExpertUnavailable
 from experts.types import Endpoint, RelayChunk
 
 EVENTS = "text/event-stream"
+UNKNOWN = "application/octet-stream"
+MEDIA_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(?:; ?[\w-]{1,32}=[\w.+-]{1,64})?", re.ASCII)
+"""What may be said again in a header of ours."""
 DONE = b"[DONE]"
 NO_SUCH_API = re.compile(r"does not support .*\bapi\b")
 """How vLLM says (501) that it has the path and nothing behind it; what else is not implemented is the request's."""
@@ -53,6 +56,8 @@ def relayed_whole(expert: str, endpoint: Endpoint, content: bytes, content_type:
     Raises:
         ExpertProtocolError: it calls itself JSON and is no JSON object.
     """
+    if not MEDIA_TYPE.fullmatch(content_type):
+        return RelayChunk(NO_CHOICES, data=content, content_type=UNKNOWN)
     if not content_type.startswith("application/json"):
         return RelayChunk(NO_CHOICES, data=content, content_type=content_type)
     said = READERS[endpoint]().whole(_object(expert, content))

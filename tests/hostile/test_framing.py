@@ -274,3 +274,35 @@ async def test_a_servers_refusal_of_any_shape_becomes_an_openai_error(status: in
             assert "" == not_openai(answer.text), (body[:40], answer.text[:300])
             assert answer.status_code == {401: 503, 500: 503, 503: 429}.get(status, status)
             assert len(answer.text) < 3000
+
+
+TYPES = (
+    b"text/\x01x",
+    b"application/json; x=\xff\xfe",
+    b"text/html\xe9",
+    b"",
+    b"a" * 5000,
+    b"application/json;charset=utf-8",
+)
+
+
+@pytest.mark.parametrize("path", ["completions", "embeddings", "responses", "messages"])
+async def test_a_servers_type_and_body_of_any_kind_are_passed_on_or_become_an_openai_error(path: str) -> None:
+    body = {
+        "model": "raw",
+        "messages": [{"role": "user", "content": "x"}],
+        "prompt": "x",
+        "input": "x",
+        "max_tokens": 5,
+    }
+    async with broken() as (upstream, client):
+        for kind, said, stream in product(TYPES, (b'{"object":"x"}', b"[]", b"", b"\xff", DEEP), (True, False)):
+            upstream.head, upstream.pieces = (
+                b"HTTP/1.1 200 OK\r\nset-cookie: a=b\r\ncontent-type: %b\r\n" % kind,
+                [said],
+            )
+            answer = await client.post(f"/v1/{path}", json={**body, "stream": stream})
+
+            assert answer.status_code in (200, 502, 503), (kind, said[:20], answer.text[:200])
+            assert "set-cookie" not in answer.headers
+            assert answer.headers["content-type"].isascii()
