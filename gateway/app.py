@@ -135,9 +135,10 @@ async def answer_bad_parameter(request: Request, error: Exception) -> Response:
 
 async def answer_bug(request: Request, error: Exception) -> Response:
     """Answer a bug of ours without showing its insides; the traceback is in the log under the request's id."""
-    log.error("bug", exc_info=error, extra={"facts": {"request_id": request.state.request_id}})
+    request_id = request.state.request_id
+    log.error("bug", exc_info=error, extra={"facts": {"request_id": request_id}})
     told = "The gateway failed; its log has the reason under this request's id."
-    return _told(request, error_body(ServiceError(told)), 500)
+    return _told(request, error_body(ServiceError(told)), 500, {"x-request-id": request_id})
 
 
 def _told(

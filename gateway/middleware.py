@@ -43,7 +43,7 @@ class RequestContext:
             return
         request_id = given_id(scope) or uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        started, outcome = time.monotonic(), {"status": 499}
+        started, outcome = time.monotonic(), {"status": 500}  # of a bug: its answer is written outside of here
         metrics, counts = scope["app"].state.services.metrics, scope["path"] not in QUIET
         metrics.running += counts
 

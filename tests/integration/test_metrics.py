@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.pipeline import Pipeline
 from tests.conftest import expert_record, gateway_over
 from tests.fakes.expert import FakeExpert, serving
 from tests.integration.test_key_limits import PRICE
@@ -80,3 +82,23 @@ async def test_a_replica_that_fails_call_after_call_shows_with_the_retries_it_co
     assert retries > 0
     assert retries == total(found, "consilium_attempt_failures_total", expert="math", error="ExpertUnavailable")
     assert 12 + retries == total(found, "consilium_attempts_total", expert="math")
+
+
+async def test_a_bug_of_ours_counts_as_500_and_its_answer_has_the_id_that_its_log_line_has(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Pipeline, "answer", broken)
+    expert = FakeExpert()
+    async with serving(expert), gateway_over([expert_record("math", expert)]) as client:
+        with caplog.at_level("ERROR", "gateway"):
+            answer = await client.post("/v1/chat/completions", json=ask())
+        found = await scraped(client)
+
+    assert 500 == answer.status_code
+    assert 1 == total(found, "consilium_requests_total", status="500")
+    assert 0 == total(found, "consilium_requests_in_flight")
+    (bug,) = [record for record in caplog.records if record.getMessage() == "bug"]
+    assert {"request_id": answer.headers["x-request-id"]} == vars(bug)["facts"]
