@@ -5,7 +5,9 @@ Apart from the backend because it knows no transport: it is given the bytes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -19,6 +21,7 @@ MOST_PARTS = 1024
 """Choices, or tool calls of one, that an answer may have: an index beyond is taken for nonsense."""
 DONE = b"[DONE]"
 WORDS_ONLY = {"content"}
+CONTENT = re.compile(rb'"content": ?"((?:[^"\\]|\\.)*)"')
 
 
 class ChunkReader:
@@ -33,6 +36,7 @@ class ChunkReader:
         self.ended = False
         self._expert, self._joined = expert, joined
         self._frames = sse.Frames()
+        self._pattern = Pattern()
         self._answered = self._finished = False
 
     def read(self, data: bytes) -> Sequence[AnswerChunk]:
@@ -57,19 +61,76 @@ class ChunkReader:
         return rest
 
     def _chunks(self, told: Iterable[bytes]) -> Sequence[AnswerChunk]:
-        bodies = []
-        for data in told:
-            if data == DONE:
-                self.ended = True
-                break
-            bodies.append(parsed(self._expert, data))
-        chunks = [_chunk(body) for body in (joined(bodies) if self._joined else bodies)]
+        chunks = [_chunk(body) for body in (joined(self._alike(told)) if self._joined else self._bodies(told))]
         for chunk in chunks:
             self._answered = self._answered or bool(chunk.raw["choices"])
             self._finished = self._finished or chunk.finish_reason is not None
         if self.ended and not self._answered:
             raise ExpertProtocolError(self._expert, f"Expert '{self._expert}' ended without any answer.")
         return chunks
+
+    def _bodies(self, told: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+        for data in told:
+            if data == DONE:
+                self.ended = True
+                return
+            yield parsed(self._expert, data)
+
+    def _alike(self, told: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+        """Yield the same bodies, of those that differ in their words alone one: most of an answer is such."""
+        run: list[bytes] = []
+        for data in told:
+            if self._pattern.fits(data):
+                run.append(data)
+                continue
+            yield from self._said(run)
+            run = []
+            for body in self._bodies([data]):
+                if _words(body) is not None:
+                    self._pattern = Pattern.of(data, body)
+                yield body
+            if self.ended:
+                return
+        yield from self._said(run)
+
+    def _said(self, run: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+        if run:
+            body = self._pattern.said(run)
+            yield from self._bodies(run) if body is None else (body,)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """An event that adds text and no more: what stands before and after its words, and its body."""
+
+    head: bytes = b""
+    tail: bytes = b""
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: bytes, body: Mapping[str, Any]) -> Pattern:
+        """Return the pattern of an event; one that nothing fits where its words cannot be told from the rest."""
+        found = CONTENT.search(data)
+        if found is None or data.count(b'"content"') != 1:
+            return cls()
+        return cls(data[: found.start(1)], data[found.end(1) :], body)
+
+    def fits(self, data: bytes) -> bool:
+        """Say whether another event differs in nothing but what stands in the place of the words."""
+        head, tail = self.head, self.tail
+        return bool(head) and data.startswith(head) and data.endswith(tail) and len(data) >= len(head) + len(tail)
+
+    def said(self, run: Sequence[bytes]) -> dict[str, Any] | None:
+        """Return the body that says what all of these say; None where one of them is not what it looked like."""
+        begin, end = len(self.head), -len(self.tail)
+        words = [data[begin:end] for data in run]
+        if any(word.endswith(b"\\") for word in words):
+            return None
+        try:
+            text = orjson.loads(b'"%b"' % b"".join(words))
+        except orjson.JSONDecodeError:
+            return None
+        return _saying(self.body, [text])
 
 
 def parsed(expert: str, data: bytes) -> dict[str, Any]:
@@ -116,7 +177,7 @@ def _words(body: Mapping[str, Any]) -> str | None:
     return words
 
 
-def _saying(body: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+def _saying(body: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
     return {**body, "choices": [{**body["choices"][0], "delta": {"content": "".join(words)}}]}
 
 

@@ -81,6 +81,31 @@ def test_what_says_more_than_text_is_never_joined() -> None:
     assert 1 == sum("tool_calls" in c["delta"] for chunk in told for c in chunk.raw["choices"])
 
 
+@given(st.lists(st.text(max_size=6), max_size=12), st.booleans())
+def test_words_of_any_kind_are_the_same_joined_or_not(words: list[str], dots: bool) -> None:
+    spaced = [word + "\\" * (len(word) % 3) + '"' * dots for word in words]
+    stream = b"".join(event({"content": word}) for word in spaced) + event({}, finish_reason="stop")
+
+    assert "".join(spaced) == "".join(chunk.text for chunk in read(stream, [], joined=True))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [b'a","x":"b', b'a"', b"a\\", b"a\n", b'a","content":"b', b'"}}],"choices":[{"index":0,"delta":{"content":"b'],
+)
+def test_an_event_that_only_looks_like_the_one_before_is_read_for_itself(odd: bytes) -> None:
+    usual = event({"content": "one"})
+    stream = usual + usual.replace(b"one", odd) + usual + event({}, finish_reason="stop")
+    outcomes = []
+    for joined in (False, True):
+        try:
+            outcomes.append(assemble([chunk.raw for chunk in read(stream, [], joined=joined)]))
+        except ExpertProtocolError as error:
+            outcomes.append({"error": str(error)})
+
+    assert outcomes[0] == outcomes[1]
+
+
 @pytest.mark.parametrize(
     ("stream", "error"),
     [
