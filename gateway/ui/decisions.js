@@ -7,7 +7,7 @@ import { chip, explanation } from "./explanation.js";
 import { clock, duration, learnExperts, percent, usd } from "./format.js";
 import { QueryMap } from "./map.js";
 
-const EVERY_MS = 4000;
+const EVERY_MS = 2500;
 const MAP_EVERY_MS = 20_000;
 const LIMIT = 200;
 let watch = null;

@@ -165,7 +165,7 @@ export class Row {
 function replicas(health) {
   if (!health.length) return null;
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Replicas" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Replica", "State", "In flight", "Faults in a row", "Last error"].map((text) => h("th", { scope: "col", text })))),
+    h("thead", {}, h("tr", {}, ["Replica", "State", "In flight", "Faults in a row", "Last error"].map((text, at) => h("th", { scope: "col", class: at === 2 || at === 3 ? "num" : null, text })))),
     h("tbody", {}, health.map((each) => h("tr", {}, h("th", { scope: "row", class: "mono", text: each.base_url }),
       h("td", { text: each.ready ? "healthy" : each.rests_seconds > 0 ? `rests ${each.rests_seconds.toFixed(0)} s` : "not proven" }),
       h("td", { class: "num", text: each.in_flight }), h("td", { class: "num", text: each.faults_in_a_row }), h("td", { text: each.last_error ?? "–" }))))));

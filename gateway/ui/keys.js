@@ -43,6 +43,6 @@ export function locked(error, kind) {
 
 function told(error, admin) {
   const sent = admin ? keys.admin() : keys.client();
-  if (sent) return error.message;
+  if (sent) return `That key was not taken. ${error.message}`;
   return admin ? "It is CONSILIUM_ADMIN_KEY, or in the file that consilium serve names when it starts." : error.message;
 }

@@ -62,8 +62,9 @@ async function attempt(form, told, laid, work) {
     put(told, h("div", { class: "failure" }, h("p", { class: "title", text: error.message }), h("p", { class: "small muted", text: [error.code, error.param].filter(Boolean).join(" · ") })));
     const control = fieldOf(form, error.param ?? "");
     control?.setAttribute("aria-invalid", "true");
-    control?.focus();
+    control?.focus({ preventScroll: true });
   }
+  told.scrollIntoView({ block: "center" });
 }
 
 /** Return the record that the form says; what was left empty is left out. */
