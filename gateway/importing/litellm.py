@@ -25,6 +25,8 @@ PROVIDERS = {
     "fireworks_ai": "https://api.fireworks.ai/inference/v1",
 }
 """Where a provider speaks OpenAI's protocol, when no `api_base` is given."""
+KEYS = {name: f"{name.upper()}_API_KEY" for name in PROVIDERS} | {"together_ai": "TOGETHERAI_API_KEY"}
+"""The variable that LiteLLM reads a provider's key from, when none is given."""
 OWN_SERVERS = {"hosted_vllm", "custom_openai", "openai_like", "lm_studio", "llamafile", "ollama", "ollama_chat"}
 NO_KEYS = {"", "none", "empty", "fake", "fake-key", "dummy", "anything", "sk-1234", "not-needed", "na", "n/a"}
 _PER_KEY = "limits are per key here: consilium keys create --requests-per-minute, --tokens-per-minute"
@@ -110,15 +112,22 @@ def _base_url(params: Section, provider: str) -> str | None:
     given = params.take("api_base") or params.take("base_url")
     params.taken |= {"base_url", "custom_llm_provider"}
     if given is None and provider in PROVIDERS:
+        params.data.setdefault("api_key", f"os.environ/{KEYS[provider]}")
         return PROVIDERS[provider]
     if provider not in PROVIDERS.keys() | OWN_SERVERS:
-        params.remark("model", f"{provider} does not speak OpenAI's protocol; put a server that does in front of it")
+        params.remark(
+            "model",
+            f"{provider} does not speak OpenAI's protocol at a plain URL; put a server that does in front of it",
+        )
         return None
     if given is None:
         params.remark("model", f"{provider} without api_base: nobody can tell where it is")
         return None
     url = _environment(params, str(given)).rstrip("/")
-    return url if re.search(r"/v\d+$|/openai$", url) or "$" in url else f"{url}/v1"
+    if re.search(r"/v\d+$|/openai$", url) or "$" in url:
+        return url
+    params.remark("api_base", f"becomes {url}/v1")
+    return f"{url}/v1"
 
 
 def _replica(params: Section, base_url: str, expert: str) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def test_what_litellm_has_and_we_have_not_is_said_with_its_line(write: Any) -> N
     said = remarks_of(write(LITELLM))
 
     assert {
+        "model_list.1.litellm_params.api_base": 14,
         "model_list.1.litellm_params.api_key": 15,
         "model_list.1.litellm_params.rpm": 16,
         "model_list.3.litellm_params.model": 21,
@@ -124,6 +125,17 @@ def test_what_litellm_has_and_we_have_not_is_said_with_its_line(write: Any) -> N
         "router_settings.routing_strategy": 28,
     } == {place: line for place, (line, _) in said.items()}
     assert "anthropic" in said["model_list.3.litellm_params.model"][1]
+
+
+def test_a_provider_without_a_key_gets_the_variable_that_litellm_reads(write: Any) -> None:
+    entries = [{"model_name": m, "litellm_params": {"model": m}} for m in ("gpt-4o", "groq/llama", "together_ai/x/y")]
+    experts = experts_of(write(yaml.safe_dump({"model_list": entries})))
+
+    assert [
+        ("gpt-4o", "https://api.openai.com/v1", "${OPENAI_API_KEY}"),
+        ("llama", "https://api.groq.com/openai/v1", "${GROQ_API_KEY}"),
+        ("x/y", "https://api.together.xyz/v1", "${TOGETHERAI_API_KEY}"),
+    ] == [(e["model"], e["replicas"][0]["base_url"], e["replicas"][0]["api_key"]) for e in experts.values()]
 
 
 def test_a_secret_is_never_copied(write: Any) -> None:
@@ -277,5 +289,5 @@ def test_the_command_writes_a_file_once(write: Any, tmp_path: Path) -> None:
 
     assert 0 == done.exit_code
     assert f"{path}:16: model_list.1.litellm_params.rpm: limits are per key" in done.output
-    assert "2 experts: math, gpt-4o; 6 remarks." in done.output
+    assert "2 experts: math, gpt-4o; 7 remarks." in done.output
     assert isinstance(again.exception, ConfigError)
