@@ -9,7 +9,7 @@ PINNED := -c requirements/constraints.txt
 REQUIREMENTS := pyproject.toml requirements/constraints.txt requirements/encoder.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-semantic-cache bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-overhead bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion bench-fusion-votes bench-fusion-time bench-page chaos soak docs clean
+.PHONY: help setup vllm demo serve test test-long test-unit check fmt bench bench-semantic-cache bench-router-speed bench-routing bench-domains bench-learning bench-registry bench-replicas bench-profiling bench-batching bench-residency bench-batch-priority bench-scaling bench-overhead bench-fusion-cascade bench-decompose bench-fusion-rank bench-pocket-fusion bench-fusion-votes bench-fusion-time bench-page chaos soak docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,10 @@ bench-profiling: setup ## Measure how few questions profiles need, and what a si
 
 bench-batching: setup ## Measure more models than memory: a batch grouped by model, beside requests in order
 	$(BIN)/python -m tests.bench.batching
+
+bench-replicas: $(DEV) ## Measure how replicas share calls (simulated), and what a hedge buys
+	$(BIN)/python -m tests.bench.balancing
+	$(BIN)/python -m tests.bench.hedging --calls 2000
 
 bench-registry: $(DEV) ## Measure experts that come and go under traffic, two processes on one store
 	$(BIN)/python -m tests.bench.registry
