@@ -27,7 +27,7 @@ from gateway.background import Background
 from gateway.cache.base import AnswerCache
 from gateway.cache.config import CacheConfig
 from gateway.cache.entry import content_of, stream_of, worth_keeping
-from gateway.cache.key import concerned, fingerprint, key_of
+from gateway.cache.key import SINGLE, concerned, fingerprint, key_of
 from gateway.cache.wish import wish_of
 from gateway.pipeline import Answering
 from gateway.schemas import ChatRequest
@@ -106,7 +106,7 @@ class Replays:
             request,
             decision,
             strategy=strategy,
-            fusers=() if strategy == "single" else self._fusers(decision),
+            fusers=() if strategy == SINGLE else self._fusers(decision),
             records={name: records[name] for name in concerned(decision, world, strategy) if name in records},
             settings=self._settings,
         )
