@@ -51,7 +51,7 @@ healthy() { # the image's own health check, asked until it passes
 }
 
 base
-run bud --layers=false ${BUILD_FLAGS:-} -t "consilium-$image" -f "deploy/$image.Dockerfile" .
+run bud --layers ${BUILD_FLAGS:-} -t "consilium-$image" -f "deploy/$image.Dockerfile" .
 container=$(run from "consilium-$image")
 files=$(run mount "$container")
 echo "$image: $(du -sm "$files" | cut -f1) MB, $(du -sm "$work/root" | cut -f1) of them the base"

@@ -53,6 +53,7 @@ _SETTINGS = {
     "num_retries": "a call is tried on other replicas and stand-ins by itself",
     "context_window_fallbacks": "not needed: a request that is too long is not routed there (context_window)",
     "model_group_alias": "experts have one name; register the expert again under the other, or change the client",
+    "request_timeout": "say limits.timeout_seconds of each expert",
     "drop_params": "what an expert cannot do is left out and said in x-consilium-ignored",
 }
 
