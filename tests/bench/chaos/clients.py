@@ -1,6 +1,7 @@
 """Clients that check every answer: in time, signed by whom it names, about what was asked, or an OpenAI error.
 
-A connection that breaks without a word is excused only while its gateway was being killed, told to end, or starting.
+A connection that breaks without a word is excused only while its gateway was killed or starting; one that was told to
+end may refuse a request, but finishes what it has begun to answer.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ SUBJECTS = ("integral of the polynomial", "verse of a poem about autumn", "pytho
 STATED = frozenset({429, 502, 503, 504})
 LEAVES = 0.08
 """Of the requests, those whose client goes away before the end."""
-Excused = Callable[[int, float, float], bool]
-"""Whether a gateway was being killed, told to end or starting at some time between two."""
+Excused = Callable[[int, float, float, bool], bool]
+"""Whether a gateway had a reason to break off between two times; the last argument: in the middle of an answer."""
 
 
 @dataclass
@@ -97,7 +98,8 @@ class Clients:
         except TimeoutError:
             outcome = "client left" if asked.leaves_after else "hung"
         except (aiohttp.ClientError, ConnectionError) as error:
-            excused = self._excused(gateway, begun, time.monotonic())
+            midway = isinstance(error, aiohttp.ClientPayloadError)
+            excused = self._excused(gateway, begun, time.monotonic(), midway)
             outcome = "gateway away" if excused else f"WRONG: broke off: {type(error).__name__} {error}"
         self._note(asked, outcome, time.monotonic() - begun, gateway)
         return outcome

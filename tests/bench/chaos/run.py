@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench.chaos.clients import Clients, Tally
 from tests.bench.chaos.schedule import Fault, schedule
-from tests.bench.chaos.world import World, world
+from tests.bench.chaos.world import Away, World, world
 
 STARTING_SECONDS = 1.0
 """After a gateway answers again, how long a connection to its forerunner may still turn out broken."""
@@ -97,11 +97,11 @@ async def at_gateways(found: World, fault: Fault) -> None:
     """End a gateway, one way or the other, and begin it again at once."""
     for target in fault.targets:
         process = found.gateways[target]
-        process.away.append([time.monotonic(), float("inf")])
+        process.away.append(Away(time.monotonic(), gently=fault.kind == "SIGTERM"))
         await process.end(signal.Signals[fault.kind])
         process.start()
         await process.up(found.session, "/health/readiness")
-        process.away[-1][1] = time.monotonic() + STARTING_SECONDS
+        process.away[-1].until = time.monotonic() + STARTING_SECONDS
 
 
 HAPPENS = {"replica": at_replicas, "redis": at_redis, "gateway": at_gateways}

@@ -35,14 +35,23 @@ EXAMPLES = {
 
 
 @dataclass
+class Away:
+    """A time in which a gateway cannot be relied on; `gently`: it was told to end, and finishes what it has begun."""
+
+    since: float
+    gently: bool
+    until: float = float("inf")
+
+
+@dataclass
 class Process:
-    """One process that is begun again whenever it ends; `away` are the times in which nobody can rely on it."""
+    """One process that is begun again whenever it ends."""
 
     command: tuple[str, ...]
     url: str
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
-    away: list[list[float]] = field(default_factory=list)
+    away: list[Away] = field(default_factory=list)
     _running: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,9 +106,10 @@ class World:
     replicas: list[Process]
     session: aiohttp.ClientSession
 
-    def excused(self, gateway: int, begin: float, end: float) -> bool:
-        """Say whether a gateway was away at some time between two."""
-        return any(begin <= until and end >= since for since, until in self.gateways[gateway].away)
+    def excused(self, gateway: int, begin: float, end: float, midway: bool) -> bool:
+        """Say whether a gateway had a reason to break off between two times; `midway`: in the middle of an answer."""
+        reasons = [each for each in self.gateways[gateway].away if not (midway and each.gently)]
+        return any(begin <= each.until and end >= each.since for each in reasons)
 
     async def tell(self, replica: int, fault: str) -> None:
         """Have a replica misbehave from now on, or behave; one that is dead just now does not hear it."""
