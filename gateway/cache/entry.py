@@ -15,6 +15,8 @@ from aggregator.types import Answer, FusedStream, FusionReport, Step
 from experts.types import AnswerChunk, CallFacts, ExpertAnswer, ExpertName, Usage
 
 WHOLE = frozenset({"stop", "tool_calls", "function_call"})
+CONTINUED = "continued"
+"""Stands in an answer that broke off and that another expert went on with (`gateway.continuing`)."""
 SAID = ("content", "tool_calls", "function_call", "refusal")
 
 
@@ -31,7 +33,7 @@ def worth_keeping(answer: ExpertAnswer, report: FusionReport, asked: Iterable[Ex
     choices = answer.body.get("choices") or []
     whole = all(choice["finish_reason"] in allowed for choice in choices)
     says = any(choice["message"].get(field) for choice in choices for field in SAID)
-    return whole and says and not report.failures and wrote <= chosen
+    return whole and says and not report.failures and wrote <= chosen and CONTINUED not in answer.body
 
 
 def content_of(answer: ExpertAnswer, report: FusionReport) -> bytes:
