@@ -14,6 +14,7 @@ import sysconfig
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 import httpx
 
 from gateway.app import create_app
-from gateway.cli.server import Server, listening_socket, running
+from gateway.cli.server import Server, listening_socket, run, running
 from gateway.configuration import GatewayConfig
 from gateway.logs import JsonLines
 from gateway.settings import Settings
@@ -54,7 +55,7 @@ class Watch:
     def note(self, event: str, told: tuple[Any, ...]) -> None:
         """Take one of Python's audit events, from the gateway's threads only."""
         thread = threading.current_thread()
-        if not self.on or not (thread.ident in self.threads or thread.name.startswith("asyncio_")):
+        if not self.on or not (thread.ident in self.threads or thread.name.startswith("attacked")):
             return
         if event == "open" and isinstance(told[0], str | bytes):
             writes = bool((told[2] or 0) & WRITING)
@@ -142,7 +143,7 @@ def attacked(**sections: Any) -> Iterator[Target]:
         def work() -> None:
             WATCH.threads.add(threading.get_ident())
             try:
-                asyncio.run(_serve(folder, sections, found, up, stop))
+                run(_serve(folder, sections, found, up, stop))
             except BaseException as error:
                 failed.append(error)
                 raise
@@ -170,6 +171,7 @@ def attacked(**sections: Any) -> Iterator[Target]:
 async def _serve(
     folder: Path, sections: dict[str, Any], found: list[Target], up: threading.Event, stop: threading.Event
 ) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="attacked"))
     config, expert = _config(sections), FakeExpert(models=("math", "prose"), reply=said_back)
     async with serving(expert):
         replica = {"base_url": expert.url, "api_key": UPSTREAM_KEY}
