@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -262,6 +263,12 @@ async def test_without_the_extra_the_setting_is_refused_in_a_sentence(monkeypatc
             settings=Settings(otlp_endpoint="http://x"),
         ):
             pass
+
+
+def test_the_sdk_is_not_loaded_where_no_collector_is_configured() -> None:
+    loaded = "import sys, gateway.app; sys.exit('opentelemetry.sdk' in sys.modules)"
+
+    assert 0 == subprocess.run([sys.executable, "-c", loaded]).returncode
 
 
 @pytest.mark.parametrize(
