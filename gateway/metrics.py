@@ -6,9 +6,10 @@ Every metric starts with `consilium_`; labels are names from the configuration, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from itertools import accumulate, pairwise
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,6 +25,7 @@ from experts.types import CallFacts, ExpertName
 from router.types import RoutingDecision
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
+Family = TypeVar("Family", Counter, Histogram)
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
@@ -108,10 +110,10 @@ class Metrics:
         self.registry.register(_LoadCollector(load, encoder, batches, lambda: self.running))
 
     def _counter(self, name: str, text: str, labels: str) -> Counter:
-        return Counter(name, text, labels.split(), registry=self.registry)
+        return _quick(Counter(name, text, labels.split(), registry=self.registry))
 
     def _histogram(self, name: str, text: str, labels: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, text, labels.split(), registry=self.registry, buckets=buckets)
+        return _quick(Histogram(name, text, labels.split(), registry=self.registry, buckets=buckets))
 
     def decided(self, decision: RoutingDecision) -> None:
         """Count one routing decision."""
@@ -165,6 +167,12 @@ def seconds_between_tokens(facts: CallFacts) -> float | None:
         return None
     gaps = facts.usage.completion_tokens - 1
     return None if gaps < 1 else (facts.total_seconds - facts.first_token_seconds) / gaps
+
+
+def _quick(metric: Family) -> Family:
+    """Return a metric that remembers its children by their labels: the library looks each of them up under a lock."""
+    metric.labels = cache(metric.labels)  # type: ignore[method-assign]
+    return metric
 
 
 class _LoadCollector:
