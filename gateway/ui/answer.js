@@ -49,7 +49,7 @@ export class Answer {
     const topic = turn.routing && Object.entries(turn.routing.domains)[0];
     const strategy = turn.fusion?.strategy;
     return [names.map((name) => chip(name)),
-      strategy && h("span", { class: "tag", text: `${strategy} of ${turn.fusion.candidates.length}` }),
+      strategy && h("span", { class: "tag", text: [strategy, turn.fusion.candidates.length && `of ${turn.fusion.candidates.length}`].filter(Boolean).join(" ") }),
       topic && h("span", { class: "tag", text: `${topic[0]} ${percent(topic[1])}` })];
   }
 
@@ -126,10 +126,13 @@ function failure(turn, again) {
 
 /** The candidates behind a fused answer, side by side, and the steps before them. */
 function behind(fusion) {
+  const steps = fusion.steps ?? [];
+  if (!fusion.candidates.length && !steps.length) return fusion.note && h("p", { class: "muted small", text: fusion.note });
+  const told = fusion.candidates.length ? `${fusion.candidates.length} candidates behind this answer` : `${steps.length} steps before this answer`;
   return h("details", { class: "behind", open: true },
-    h("summary", { text: `${fusion.candidates.length} candidates behind this answer` }),
-    h("div", { class: "side" }, fusion.candidates.map((each) => candidate(each, fusion))),
-    fusion.steps?.length > 0 && h("ol", { class: "steps" }, fusion.steps.map(step)));
+    h("summary", { text: told }),
+    fusion.candidates.length > 0 && h("div", { class: "side" }, fusion.candidates.map((each) => candidate(each, fusion))),
+    steps.length > 0 && h("ol", { class: "steps" }, steps.map(step)));
 }
 
 function candidate(each, fusion) {
@@ -142,6 +145,7 @@ function candidate(each, fusion) {
 }
 
 function step(each) {
-  return h("li", {}, h("p", {}, h("strong", { text: each.question })), chip(each.expert),
-    h("p", { class: each.error ? "error" : null, text: each.error ?? each.answer ?? each.text }));
+  return h("li", { class: "candidate" }, h("header", {}, chip(each.expert ?? "nobody")),
+    h("details", {}, h("summary", { text: "What it was asked" }), h("p", { class: "asked", text: each.question })),
+    each.error ? h("p", { class: "error", text: each.error }) : h("div", { class: "text" }, markdown(each.text || each.answer || "")));
 }

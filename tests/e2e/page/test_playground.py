@@ -149,6 +149,20 @@ def test_candidates_behind_a_fused_answer_stand_side_by_side(opened: Opener) -> 
     expect(page.get_by_label("Answer of coder")).to_contain_text("print(417 + 268)")
 
 
+def test_what_was_asked_before_a_fused_answer_can_be_read(opened: Opener) -> None:
+    page = opened()
+    page.get_by_role("tab", name="Options").click()
+    page.get_by_label("Fusion", exact=True).select_option("panel")
+    ask(page, SUM)
+    answer(page)
+    steps = page.locator(".steps > li")
+
+    expect(page.locator(".behind > summary")).to_have_text("3 steps before this answer")
+    expect(steps).to_have_count(3)
+    steps.first.get_by_text("What it was asked").click()
+    expect(steps.first.locator(".asked")).to_have_text("report: math and physics")
+
+
 def test_a_thumb_down_reaches_the_decision_log(opened: Opener, world: World) -> None:
     page = opened()
     ask(page, "How many primes are below 50?")
