@@ -1,9 +1,9 @@
 """Bound what one expert is given at a time: so many calls run, so many wait, the rest are told to come back.
 
-Who waits is served by priority; within one, clients take turns (see `experts.turns`). In a full queue a client with
-fewer calls waiting takes the place of the newest call of the client with most, so that one that floods is told to come
-back and others are not. Background calls (batch work, see `ExpertCall.background`) take a place only when no other call
-waits, and leave a share of the places free for those that come next, but for one call at a time, so that a busy
+Who waits is served by priority; within one, clients take turns (see `experts.turns`). In a full queue the newest call
+of the client with most makes room for a client with fewer, or for a higher priority, so that one that floods is told to
+come back and others are not. Background calls (batch work, see `ExpertCall.background`) take a place only when no other
+call waits, and leave a share of the places free for those that come next, but for one call at a time, so that a busy
 expert's batches still get on; whoever sends them bounds how many wait. A place is handed over in the moment it comes
 free: nobody overtakes, and no wake-up is lost.
 """
@@ -117,19 +117,19 @@ class _Lane:
         self._hand_out()
 
     def bound(self, turn: Turn, priority: int, client: str, max_queue: int) -> None:
-        """Send somebody away where more than `max_queue` calls wait: whoever came, or a call of who has more waiting.
-
-        Nobody is sent away for a call of a lower priority; background calls are bounded by who sends them.
+        """Send somebody away where more than `max_queue` calls wait: whoever came, or else the newest call of the
+        lowest priority, where that is lower or whose it is has more waiting. Who sends background calls bounds those.
         """
         if priority <= BATCH_PRIORITY or self.waiting <= max_queue:
             return
-        queue = self._queues[priority]
+        lowest = min(each for each in self._queues if each > BATCH_PRIORITY)
+        queue = self._queues[lowest]
         longest = queue.longest()
-        if queue.waiting_of(longest) > queue.waiting_of(client):
+        if lowest < priority or queue.waiting_of(longest) > queue.waiting_of(client):
             turn = queue.send_away_last(longest)
         else:
             queue.leave(turn, client)
-        self._left(priority)
+        self._left(lowest)
         turn.set_result(False)
 
     def _hand_out(self) -> None:

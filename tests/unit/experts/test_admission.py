@@ -240,6 +240,30 @@ async def test_in_a_full_queue_the_newest_call_of_who_has_most_makes_room() -> N
     assert ["flood"] * 4 == refused
 
 
+async def test_in_a_full_queue_a_higher_priority_takes_the_place_of_the_newest_of_the_lowest() -> None:
+    assert ([3, 0, 1], [2]) == await of_full_queue([0, 0, 0, 7])
+    assert ([0, 1, 2], [3]) == await of_full_queue([7, 0, 0, 0])
+
+
+async def of_full_queue(priorities: list[int]) -> tuple[list[int], list[int]]:
+    """Return who is served, in order, and who is not, of calls that find three places in the queue."""
+    admission, served, refused = Admission(), list[int](), list[int]()
+    limits = LimitsConfig(max_in_flight=1, max_queue=3)
+
+    async def call(rank: int, priority: int) -> None:
+        try:
+            async with admission.place("math", limits, 5, priority):
+                served.append(rank)
+        except ExpertOverloaded:
+            refused.append(rank)
+
+    async with admission.place("math", limits, 5):
+        tasks = [asyncio.create_task(call(rank, priority)) for rank, priority in enumerate(priorities)]
+        await settle()
+    await asyncio.gather(*tasks)
+    return served, refused
+
+
 async def test_who_has_most_in_a_full_queue_is_told_to_come_back() -> None:
     served, refused = await crowd(["one", "two", "one"], LimitsConfig(max_in_flight=1, max_queue=2))
 
