@@ -48,9 +48,8 @@ SERVERS: dict[str, Opened] = {"direct": nothing, "nginx": nginx, "litellm": lite
 """What runs each contender; yields its port and process id."""
 
 
-async def measure(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Return every row asked for."""
-    found: dict[str, Any] = {"rows": [], "streams": [], "memory": {}}
+async def measure(chosen: argparse.Namespace, found: dict[str, Any]) -> None:
+    """Add every row asked for."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with upstream(folder) as behind:
@@ -59,7 +58,6 @@ async def measure(chosen: argparse.Namespace) -> dict[str, Any]:
                     for who in asked:
                         target = Target(port, PATH, ROLES[who], KEY)
                         await measure_one(who, target, psutil.Process(pid), chosen, found)
-    return found
 
 
 async def measure_one(
@@ -105,7 +103,15 @@ def main() -> None:
     chosen = arguments()
     where = f"{os.cpu_count()} cores, {platform.machine()}, one worker each, {CLIENTS} clients {state()}"
     print(where, flush=True)
-    found = uvloop.run(measure(chosen))
+    found: dict[str, Any] = {"rows": [], "streams": [], "memory": {}}
+    try:
+        uvloop.run(measure(chosen, found))
+    finally:
+        report(where, chosen, found)
+
+
+def report(where: str, chosen: argparse.Namespace, found: dict[str, Any]) -> None:
+    """Print what there is, and keep it."""
     print(table(found["rows"], found["streams"]))
     print("\n".join(verdicts(found)))
     if chosen.json:
