@@ -74,7 +74,7 @@ class Caller:
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def call(self, admission: Admission, places: int) -> None:
-        limits = LimitsConfig(max_in_flight=places, max_queue=100)
+        limits = LimitsConfig(max_in_flight=places, max_queue=4)
         async with admission.place("math", limits, 60, self.priority, self.client):
             self.inside = True
             try:
