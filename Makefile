@@ -37,7 +37,7 @@ serve: vllm ## Run the gateway with the pocket experts on 127.0.0.1:8400
 	$(BIN)/consilium serve --config builtin:pocket
 
 test: setup ## Run the tests, real vLLM and Redis included
-	$(BIN)/python -m pytest -m "not long" --durations=25
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" --durations=25
 
 test-long: setup ## Run the longest tests: adapters, residency and profiling on real vLLM, a local Ray cluster
 	$(BIN)/python -m pytest -m long
