@@ -133,11 +133,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, gateways: int = 2) -> AsyncIterator[World]:
-    """Start everything and wait until it answers; all of it has ended when left."""
+async def world(folder: Path, gateways: int = 2, **sections: Any) -> AsyncIterator[World]:
+    """Start everything and wait until it answers; all of it has ended when left. `sections` are the file's others."""
     redis, replicas = RedisServer(folder), [_replica(folder, name) for name in EXPERTS for _ in range(REPLICAS_EACH)]
     config = folder / "config.json"
-    config.write_text(json.dumps(_config(replicas)))
+    config.write_text(json.dumps({**_config(replicas), **sections}))
     served = [_gateway(folder, config, redis, number) for number in range(gateways)]
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as session:
         try:
