@@ -21,7 +21,7 @@ from tests.processes import free_port, started, wait_for
 ADMIN = "the-administrators-key"
 EXPERTS = ("general", "math", "law")
 MODELS = (*EXPERTS, "chess", "my-chess-model", "bridge")
-COMMANDS = ("curl ", "consilium ", "make ", "pip ", "python ", "docker ", "ray ")
+COMMANDS = ("cp ", "curl ", "consilium ", "docker ", "git ", "kubectl ", "make ", "pip ", "python ", "ray ")
 CURL = 'curl() { command curl -sS --fail-with-body "$@"; }\n'
 RUNNABLE = [page for page in PAGES if any(block.runs for block in blocks(page))]
 
@@ -85,6 +85,8 @@ def reader_folder(folder: Path, spare: str) -> Path:
         "body": {"messages": [{"role": "user", "content": "Hi"}]},
     }
     (folder / "requests.jsonl").write_text(json.dumps(line) + "\n")
+    other = {"model_name": "law", "litellm_params": {"model": "openai/law", "api_base": spare}}
+    (folder / "litellm.yaml").write_text(yaml.safe_dump({"model_list": [other]}))
     topics = {"cooking": "boil the pasta with salt", "sailing": "trim the jib in a breeze"}
     prompts = [f"{topic},How do I {text} number {i}?" for i in range(40) for topic, text in topics.items()]
     (folder / "mine.csv").write_text("topic,question\n" + "\n".join(prompts) + "\n")
