@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--clients", type=int, default=24)
     said = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended, too
     with tempfile.TemporaryDirectory() as folder:
         outcome = asyncio.run(run(Path(folder), said.minutes * 60, said.seed, said.clients))
         print(report(outcome, said.seed))

@@ -59,8 +59,14 @@ class Process:
         assert self._running is not None
         return self._running.pid
 
+    @property
+    def runs(self) -> bool:
+        return self._running is not None and self._running.poll() is None
+
     def start(self) -> None:
-        """Begin, without waiting until it answers."""
+        """Begin, without waiting until it answers; nothing where it runs, since faults may overlap."""
+        if self.runs:
+            return
         with self.log.open("ab") as out:
             self._running = subprocess.Popen(
                 [sys.executable, "-m", *self.command],
@@ -75,13 +81,13 @@ class Process:
         """Send a signal and wait until it has ended; what takes longer than its drain is killed."""
         if self._running is None:
             return
-        self._running.send_signal(number)
+        ending = self._running
+        ending.send_signal(number)
         deadline = time.monotonic() + DRAIN_SECONDS + 10
-        while self._running.poll() is None:
+        while ending.poll() is None:
             if time.monotonic() > deadline:
-                self._running.kill()
+                ending.kill()
             await asyncio.sleep(0.02)
-        self._running = None
 
     async def up(self, session: aiohttp.ClientSession, path: str, seconds: float = UP_SECONDS) -> None:
         """Wait until it answers, and begin it again where it ended: a gateway does not start without its Redis."""
@@ -91,8 +97,7 @@ class Process:
                 async with session.get(self.url + path, timeout=aiohttp.ClientTimeout(2)) as response:
                     if response.status == 200:
                         return
-            if self._running is None or self._running.poll() is not None:
-                self.start()
+            self.start()
             await asyncio.sleep(0.1)
         raise AssertionError(f"{self.command} did not come up:\n{self.log.read_text()[-2000:]}")
 
