@@ -106,3 +106,9 @@ def test_every_test_that_a_page_names_is_there() -> None:
 
     assert len(named) > 20
     assert [] == sorted(name for name in named if f"def {name}(" not in written)
+
+
+def test_every_page_is_in_the_menu() -> None:
+    menu = (DOCS.parent / "mkdocs.yml").read_text()
+
+    assert [] == [each.name for each in DOCS.glob("*.md") if each.name not in menu]
