@@ -1,6 +1,6 @@
 """The gateway beside nothing, nginx and LiteLLM's proxy, in one run on one machine.
 
-    python -m tests.bench.overhead [--seconds 3] [--only direct,named] [--tokens 100] [--json FILE]
+    python -m tests.bench.overhead [--seconds 1] [--rounds 3] [--only direct,named] [--tokens 100] [--json FILE]
 
 Prompts of several lengths, whole and streamed: one client, arrivals in the open at a stated rate, 32 clients; then
 256 streams of 100 tokens a second. Client, upstream and contender share the machine's cores, as stated above the table.
@@ -14,11 +14,10 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ import uvloop
 
 from tests.bench.overhead.contenders import KEY, LITELLM, consilium, litellm, nginx, upstream
 from tests.bench.overhead.load import Target
-from tests.bench.overhead.rows import CLIENTS, Case, growth, row, stream_row
+from tests.bench.overhead.rows import CLIENTS, Case, Row, growth, middle, row, stream_row
 from tests.bench.overhead.verdict import table, verdicts
 from tests.bench.speed.quiet import state
 
@@ -50,30 +49,38 @@ SERVERS: dict[str, Opened] = {"direct": nothing, "nginx": nginx, "litellm": lite
 
 async def measure(chosen: argparse.Namespace, found: dict[str, Any]) -> None:
     """Add every row asked for."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        with upstream(folder) as behind:
-            for server, asked in groupby(chosen.only, lambda who: who if who in SERVERS else "consilium"):
-                with SERVERS[server](folder, behind) as (port, pid):
-                    for who in asked:
-                        target = Target(port, PATH, ROLES[who], KEY)
-                        await measure_one(who, target, psutil.Process(pid), chosen, found)
+        behind = stack.enter_context(upstream(folder))
+        needed = {who: who if who in SERVERS else "consilium" for who in chosen.only}
+        running = {server: stack.enter_context(SERVERS[server](folder, behind)) for server in set(needed.values())}
+        asked = {who: (running[server], ROLES[who]) for who, server in needed.items()}
+        targets = {
+            who: (Target(port, PATH, model, KEY), psutil.Process(pid)) for who, ((port, pid), model) in asked.items()
+        }
+        for tokens in chosen.tokens:
+            for stream in chosen.stream:
+                found["rows"] += await in_turn(targets, tokens, stream, chosen)
+        for who in ("direct", "nginx", "named"):
+            if chosen.paced and who in targets:
+                found["streams"].append(await stream_row(who, *targets[who]))
+        if chosen.memory and "named" in targets:
+            found["memory"] = await growth(*targets["named"], chosen.memory)
 
 
-async def measure_one(
-    who: str, target: Target, process: psutil.Process, chosen: argparse.Namespace, found: dict[str, Any]
-) -> None:
-    """Add the rows of one contender, and print each as it comes."""
-    for tokens in chosen.tokens:
-        for stream in chosen.stream:
-            case = Case(tokens, stream, distinct=who != "repeated")
-            found["rows"].append(await row(who, target, case, chosen.seconds, process))
-            print(found["rows"][-1], flush=True)
-    if chosen.paced and who in ("direct", "nginx", "named"):
-        found["streams"].append(await stream_row(who, target, process))
-        print(found["streams"][-1], flush=True)
-    if chosen.memory and who == "named":
-        found["memory"] = await growth(target, process, chosen.memory)
+async def in_turn(
+    targets: Mapping[str, tuple[Target, psutil.Process]], tokens: int, stream: bool, chosen: argparse.Namespace
+) -> list[Row]:
+    """Return a row for each contender: medians over rounds in which all had their turn, so that what else the machine does
+    meets them alike.
+    """
+    rounds: dict[str, list[Row]] = {who: [] for who in targets}
+    for number in range(chosen.rounds):
+        for who, (target, process) in targets.items():
+            case = Case(tokens, stream, distinct=who != "repeated", seed=number)
+            rounds[who].append(await row(who, target, case, chosen.seconds, process))
+            print(rounds[who][-1], flush=True)
+    return [middle(each) for each in rounds.values()]
 
 
 def versions() -> dict[str, str]:
@@ -86,7 +93,8 @@ def versions() -> dict[str, str]:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(ROLES))
     parser.add_argument("--tokens", type=lambda text: [int(each) for each in text.split(",")], default=list(TOKENS))
     parser.add_argument("--kind", choices=("whole", "streamed", "both"), default="both")

@@ -6,8 +6,8 @@ import itertools
 import json
 import random
 import statistics
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import psutil
@@ -19,7 +19,7 @@ ARRIVALS_PER_SECOND = 20.0
 STREAMS = 256
 STALLED_SECONDS = 1.0
 """A stream is stalled that says nothing for so long, 100 times the pause between two tokens."""
-WARM_SECONDS = 0.5
+WARM_SECONDS = 0.2
 WORDS = [
     "how",
     "many",
@@ -79,6 +79,7 @@ class Case:
     tokens: int
     stream: bool
     distinct: bool = True
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,19 @@ class Row:
     processor: float
     failed: int
     rss_mib: float
+    rates: tuple[float, ...] = ()
+
+
+def middle(rows: Sequence[Row]) -> Row:
+    """Return the medians of the same row measured several times; `rates` are all rates, the least first."""
+    first = rows[0]
+    medians = {
+        each.name: statistics.median(getattr(row, each.name) for row in rows)
+        for each in fields(Row)
+        if each.name not in ("who", "tokens", "stream", "failed", "rates")
+    }
+    rates = tuple(sorted(round(row.per_second, 1) for row in rows))
+    return replace(first, **medians, failed=sum(row.failed for row in rows), rates=rates)
 
 
 def bodies(model: str, case: Case, seed: int = 0) -> Iterator[bytes]:
@@ -117,7 +131,7 @@ def bodies(model: str, case: Case, seed: int = 0) -> Iterator[bytes]:
 
 async def row(who: str, target: Target, case: Case, seconds: float, process: psutil.Process) -> Row:
     """Measure one row: warm, one client, arrivals in the open, many clients."""
-    asked = bodies(target.model, case)
+    asked = bodies(target.model, case, case.seed)
     await closed_loop(target, asked, clients=CLIENTS, seconds=WARM_SECONDS)
     one = await closed_loop(target, asked, clients=1, seconds=seconds / 2)
     arrivals = await open_loop(target, asked, per_second=ARRIVALS_PER_SECOND, seconds=seconds)
