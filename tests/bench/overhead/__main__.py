@@ -71,13 +71,14 @@ async def measure(chosen: argparse.Namespace, found: dict[str, Any]) -> None:
 async def in_turn(
     targets: Mapping[str, tuple[Target, psutil.Process]], tokens: int, stream: bool, chosen: argparse.Namespace
 ) -> list[Row]:
-    """Return a row for each contender: medians over rounds in which all had their turn, so that what else the machine does
-    meets them alike.
+    """Return a row for each contender: medians over rounds in which all have their turn, so that what else the machine
+    does meets them alike.
     """
     rounds: dict[str, list[Row]] = {who: [] for who in targets}
     for number in range(chosen.rounds):
+        seed = 10 * (2 * tokens + stream) + number  # nothing asked before is asked again
         for who, (target, process) in targets.items():
-            case = Case(tokens, stream, distinct=who != "repeated", seed=number)
+            case = Case(tokens, stream, distinct=who != "repeated", seed=seed)
             rounds[who].append(await row(who, target, case, chosen.seconds, process))
             print(rounds[who][-1], flush=True)
     return [middle(each) for each in rounds.values()]
