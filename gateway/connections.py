@@ -34,7 +34,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._arrived = self._stuck = 0
         self._stuck_since: float | None = None
         self._lingers_until: float | None = None
-        self._closing_seen, self._in_head = False, True
+        self._in_head = True
         self._timer = self.loop.call_later(self.patience_seconds, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -78,8 +78,11 @@ class PatientProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         """Begin to wait for the client to read."""
-        self._stuck_since, self._stuck = self.loop.time(), self.transport.get_write_buffer_size()
+        self._stick()
         super().pause_writing()
+
+    def _stick(self) -> None:
+        self._stuck_since, self._stuck = self.loop.time(), self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         """It did."""
@@ -109,12 +112,10 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _look(self) -> None:
         now = self.loop.time()
+        if self.transport.is_closing() and self._stuck_since is None:
+            self._stick()  # the last bytes have to be taken, too
         due = self.due()
-        if self.transport.is_closing() and (self._closing_seen or self._stuck_since is not None):
-            self.transport.abort()  # it does not take the last bytes either
-            return
-        self._closing_seen = self.transport.is_closing()
-        if due is None or self._closing_seen:
+        if due is None:
             self._again_at(now + self.patience_seconds)
         elif now < due:
             self._again_at(due)

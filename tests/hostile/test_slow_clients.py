@@ -126,6 +126,23 @@ def test_a_client_that_never_reads_its_stream_loses_it_and_the_expert_is_free_ag
         eventually(lambda: target.expert.running == 0, PATIENCE_SECONDS + 8)
 
 
+def test_a_client_that_reads_slowly_but_reads_gets_all_of_its_stream(target: Target) -> None:
+    """Four megabytes in seconds, the connection's end included; the gateway waits with the rest."""
+    body = b'{"model":"math","stream":true,"messages":[{"role":"user","content":"' + b"w " * 20_000 + b'"}]}'
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.settimeout(10)
+        connection.connect((target.host, target.port))
+        connection.sendall(HEAD + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        begun, data = time.monotonic(), bytearray()
+        while piece := connection.recv(65536):
+            data += piece
+            time.sleep(0.04)
+
+    assert time.monotonic() - begun > 1.5 * PATIENCE_SECONDS
+    assert data.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/route", "/v1/feedback", "/v1/batches"])
 def test_a_body_over_the_limit_is_refused_before_it_is_whole(target: Target, path: str) -> None:
     """Announced and in chunks: the refusal comes while most of it has not been sent."""
