@@ -1,7 +1,8 @@
 """A streamed answer that breaks off, continued by another expert: only where `routing.continue_on_failure` says so.
 
 Nobody switches silently: the first chunk of the continuation carries `continued`: by whom, and after what. Only plain
-text can be continued; what has a form (tool calls, JSON, several choices, log probabilities) breaks off as ever.
+text can be continued; what has a form (tool calls, JSON, several choices, log probabilities) breaks off as ever, and so
+does what is passed on from another endpoint.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def can_be_continued(request: ChatRequest) -> bool:
     parameters = request.parameters
     shape = parameters.get("response_format")
     plain = not isinstance(shape, dict) or shape.get("type") in (None, "text")
-    return request.stream and plain and parameters.get("n") in (None, 1) and not any(map(parameters.get, FORMED))
+    if request.relay is not None or not request.stream or not plain:  # what is relayed could only be asked for anew
+        return False
+    return parameters.get("n") in (None, 1) and not any(map(parameters.get, FORMED))
 
 
 def continued(stream: ExpertStream, stand_ins: Sequence[ExpertName], ask: Ask) -> ExpertStream:

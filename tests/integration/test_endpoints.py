@@ -126,13 +126,15 @@ async def test_another_replica_and_then_a_stand_in_take_over_before_the_first_by
 
 
 @pytest.mark.parametrize("endpoint", STREAMED)
-async def test_a_stream_that_breaks_ends_with_an_error_event(endpoint: Endpoint) -> None:
-    fake = FakeExpert(hang_up_after=2)
-    async with serving(fake), gateway_over([expert_record("math", fake)]) as client:
-        came = await post(client, endpoint, ask(endpoint, "one two three", stream=True))
+async def test_a_stream_that_breaks_ends_with_an_error_event_and_nobody_begins_it_again(endpoint: Endpoint) -> None:
+    fake, base = FakeExpert(hang_up_after=2), FakeExpert()
+    async with serving(fake, base):
+        records = [expert_record("math", fake, fallback=["base"]), expert_record("base", base)]
+        async with gateway_over(records, routing={"continue_on_failure": True}) as client:
+            came = await post(client, endpoint, ask(endpoint, "one two three", model="math", stream=True))
 
     last = came.text.rstrip("\n").rpartition("data: ")[2]
-    assert 200 == came.status_code
+    assert (200, []) == (came.status_code, base.endpoints.bodies)
     assert "expert_unavailable" == json.loads(last)["error"]["code"]
     assert "[DONE]" not in came.text
 
