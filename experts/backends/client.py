@@ -35,7 +35,7 @@ def _session() -> aiohttp.ClientSession:
 
 
 class Client(httpx.AsyncClient):
-    """httpx's API, and `post` for answers. Read timeouts are the dispatcher's, not the socket's."""
+    """httpx's API, and `answering` for answers. Read timeouts are the dispatcher's, not the socket's."""
 
     def __init__(self) -> None:
         self._carrier = AiohttpTransport(client=_session)
@@ -76,10 +76,13 @@ async def as_httpx(response: aiohttp.ClientResponse) -> httpx.Response:
 
 
 async def ended(response: aiohttp.ClientResponse) -> None:
-    """Wait a moment for the end of a response that has said all it has to say: its connection can then serve again."""
+    """Wait a moment for the end of a response that has said all it has to say: its connection can then serve again.
+
+    One that breaks now has lost nothing.
+    """
     if response.content.at_eof():
         return
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(ENDING_SECONDS):
             while not response.content.at_eof():
                 await response.content.readany()

@@ -33,6 +33,7 @@ from experts.types import AnswerChunk, ExpertCall, Relay
 
 PROBE_TIMEOUT_SECONDS = 3.0
 OVERLOADED = frozenset({429, 503})
+LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 HTTPX_ERRORS: dict[type[httpx.HTTPError], tuple[type[ExpertError], str]] = {
     httpx.ReadTimeout: (ExpertTimeout, "stopped answering"),
     httpx.WriteTimeout: (ExpertTimeout, "stopped reading the request"),
@@ -203,8 +204,8 @@ def error_object(response: httpx.Response) -> dict[str, Any]:
 
 
 def retry_after_seconds(response: httpx.Response) -> float:
-    """Return the server's Retry-After in seconds; 1 when it names none or a date."""
+    """Return the server's Retry-After in seconds, a day at most; 1 when it names none or a date."""
     try:
-        return max(0.0, float(response.headers.get("retry-after", "1")))
+        return min(LONGEST_RETRY_AFTER_SECONDS, max(0.0, float(response.headers.get("retry-after", "1"))))
     except ValueError:
         return 1.0

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from experts import sse
 from tests.conftest import gateway_over
-from tests.hostile.raw_upstream import RawUpstream, raw_upstream
+from tests.hostile.raw_upstream import STREAM, RawUpstream, raw_upstream
 from tests.hostile.shape import not_openai
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
@@ -189,6 +189,25 @@ async def test_a_broken_stream_ends_in_an_openai_error() -> None:
                 found[kind, first, stream] = (text, error)
 
     assert {} == found
+
+
+async def test_a_connection_that_breaks_after_the_last_event_has_lost_nothing() -> None:
+    async with broken() as (upstream, client):
+        upstream.head, upstream.pause = STREAM + b"transfer-encoding: chunked\r\n", 0.02
+        upstream.pieces = [b"%x\r\n%s\r\n" % (len(GOOD + STOP), GOOD + STOP)]
+        both = [told(await asked(client, stream=stream)) for stream in (True, False)]
+
+    assert ([("good ", "")] * 2, 2) == (both, upstream.asked)
+
+
+@pytest.mark.parametrize("pause", [b"inf", b"1e300", b"-1", b"nan", b"Fri, 31 Dec 1999 23:59:59 GMT"])
+async def test_however_long_a_server_wants_to_be_left_alone_the_client_is_told_a_number(pause: bytes) -> None:
+    async with broken() as (upstream, client):
+        upstream.head = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: %s\r\n" % pause
+        refused = await asked(client, stream=False)
+
+    assert 429 == refused.status_code
+    assert 1 <= int(refused.headers["retry-after"]) <= 86_400
 
 
 NEVER_ENDING = {
