@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.logs import facts
@@ -95,6 +96,8 @@ class Crew:
         while not self._ending.is_set():
             begun = time.monotonic()
             process = self._processes[number] = await self._started(number, leader)
+            if self._ending.is_set():  # nobody could tell it while it was being started
+                process.send_signal(signal.SIGTERM)
             code = await process.wait()
             if self._ending.is_set():
                 return
@@ -104,7 +107,9 @@ class Crew:
                 self._code = code if code > 0 else 1
                 self.stop()
                 return
-            await asyncio.sleep(min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2**quick))
+            with suppress(TimeoutError):
+                delay = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2**quick)
+                await asyncio.wait_for(self._ending.wait(), delay)
 
     async def _started(self, number: int, leader: int) -> asyncio.subprocess.Process:
         post = Post(self._listeners[0].fileno(), self._listeners[number].fileno(), leader)
