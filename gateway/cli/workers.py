@@ -96,7 +96,7 @@ class Crew:
         while not self._ending.is_set():
             begun = time.monotonic()
             process = self._processes[number] = await self._started(number, leader)
-            if self._ending.is_set():  # nobody could tell it while it was being started
+            if self._ending.is_set() and process.returncode is None:  # nobody could tell it while it was being started
                 process.send_signal(signal.SIGTERM)
             code = await process.wait()
             if self._ending.is_set():
