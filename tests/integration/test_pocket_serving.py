@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import httpx
 import openai
 import psutil
@@ -134,6 +135,58 @@ def test_the_fuser_names_the_expert_whose_answer_it_adopts(gateway: Gateway) -> 
     assert "Answer: Nairobi" in message
     assert message == candidates["geography"]["text"]
     assert "stop" == body["choices"][0]["finish_reason"]
+
+
+def test_choices_log_probabilities_and_a_schema_reach_real_vllm(gateway: Gateway) -> None:
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as client:
+        asked: Any = {"model": "math", "messages": [{"role": "user", "content": "What is 417 plus 268?"}]}
+        several = client.chat.completions.create(**asked, n=2, logprobs=True, top_logprobs=2, temperature=0.01, seed=1)
+        schema = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
+        shape: Any = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}
+        formed = client.chat.completions.create(**asked, response_format=shape, max_tokens=60, temperature=0)
+
+        assert 2 == len(several.choices)
+        assert all(choice.message.content and "685" in choice.message.content for choice in several.choices)
+        assert all(choice.logprobs and len(choice.logprobs.content[0].top_logprobs) == 2 for choice in several.choices)
+        assert formed.choices[0].message.content
+        assert formed.choices[0].message.content.lstrip().startswith("{")
+
+
+def test_openais_other_endpoints_reach_real_vllm(gateway: Gateway) -> None:
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as client:
+        text: Any = {"model": "auto", "prompt": "What is 417 plus 268?", "temperature": 0, "max_tokens": 12}
+        whole = client.completions.create(**text, logprobs=2)
+        pieces = list(client.completions.create(**text, stream=True, stream_options={"include_usage": True}))
+        asked: Any = {"model": "auto", "input": "What is 417 plus 268?", "temperature": 0}
+        response = client.responses.create(**asked)
+        events = list(client.responses.create(**asked, stream=True))
+
+        assert {"math"} == {whole.model, response.model, *(piece.model for piece in pieces)}
+        assert whole.choices[0].text == "".join(piece.choices[0].text for piece in pieces if piece.choices)
+        assert whole.usage == pieces[-1].usage is not None
+        assert whole.choices[0].logprobs is not None
+        assert "Answer: 685" in response.output_text
+        assert response.output_text == "".join(e.delta for e in events if e.type == "response.output_text.delta")
+        assert response.usage is not None
+        assert response.usage.output_tokens > 5
+        with pytest.raises(openai.NotFoundError, match="does not speak /v1/embeddings"):
+            client.embeddings.create(model="math", input="417")
+
+
+def test_anthropics_sdk_reaches_real_vllm(gateway: Gateway) -> None:
+    with anthropic.Anthropic(base_url=gateway.url, api_key="unused", max_retries=0) as client:
+        asked: Any = {"max_tokens": 100, "messages": [{"role": "user", "content": "What is the capital of Kenya?"}]}
+        whole = client.messages.create(model="auto", **asked, extra_body={"temperature": 0})
+        with client.messages.stream(model="auto", **asked, extra_body={"temperature": 0}) as stream:
+            text = "".join(stream.text_stream)
+            final = stream.get_final_message()
+
+        assert ("geography", "geography") == (whole.model, final.model)
+        assert "Answer: Nairobi" in text
+        assert [text] == [block.text for block in whole.content if block.type == "text"]
+        assert ("end_turn", whole.usage.output_tokens) == (final.stop_reason, final.usage.output_tokens)
+        with pytest.raises(anthropic.BadRequestError, match="max_tokens"):
+            client.messages.create(model="math", messages=asked["messages"], max_tokens=-1)
 
 
 def test_every_adapter_shares_the_one_server(gateway: Gateway) -> None:
