@@ -62,7 +62,7 @@ async def test_14_sigterm_lets_streams_and_whole_answers_finish_and_takes_nobody
         reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
         process.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.4)
-        writer.write(b"GET /v1/models HTTP/1.1\r\nhost: gateway\r\n\r\n")  # it had connected before
+        writer.write(b"GET /v1/models HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")  # it had connected before
         heard = await asyncio.wait_for(reader.read(), 5)
         writer.close()
         with pytest.raises(ConnectionRefusedError):
