@@ -11,7 +11,7 @@ as much again. What is asked seldom (probes, adapters) stays with httpx; its err
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import aiohttp
@@ -86,3 +86,18 @@ async def ended(response: aiohttp.ClientResponse) -> None:
         async with asyncio.timeout(ENDING_SECONDS):
             while not response.content.at_eof():
                 await response.content.readany()
+
+
+async def until_ended(content: AsyncIterator[bytes], ended: Callable[[], bool]) -> AsyncGenerator[bytes, None]:
+    """Yield a response's bytes; once it has `ended` what follows is waited for a moment, and a break is its end too."""
+    while True:
+        try:
+            async with asyncio.timeout(ENDING_SECONDS if ended() else None):
+                piece = await anext(content, None)
+        except (TimeoutError, httpx.HTTPError):
+            if not ended():
+                raise
+            return
+        if piece is None:
+            return
+        yield piece

@@ -16,8 +16,8 @@ import orjson
 
 from experts import sse
 from experts.backends.chunks import ChunkReader
-from experts.backends.client import Client, as_httpx, ended
-from experts.backends.relaying import EVENTS, is_missing, relayed_events, relayed_whole
+from experts.backends.client import Client, as_httpx, ended, until_ended
+from experts.backends.relaying import EVENTS, RelayedEvents, is_missing, relayed_whole
 from experts.errors import (
     EndpointMissing,
     ExpertError,
@@ -84,16 +84,18 @@ class OpenAIBackend:
         """Yield the answer of another endpoint as it comes; see `Backend.relay`."""
         assert call.relay is not None
         relay, name = call.relay, expert.name
-        content, with_headers = relay.body(expert.config.served_model), relay_headers(replica, relay)
+        body, with_headers = relay.body(expert.config.served_model), relay_headers(replica, relay)
         async with (
             translated(name),
             self._client.stream(
-                "POST", f"{replica.base_url}/{relay.endpoint}", content=content, headers=with_headers
+                "POST", f"{replica.base_url}/{relay.endpoint}", content=body, headers=with_headers
             ) as response,
         ):
             await raise_for_relay(name, relay, response)
             if relay.stream:
-                async with aclosing(relayed_events(name, relay.endpoint, response.aiter_bytes())) as chunks:
+                events = RelayedEvents(name, relay.endpoint)
+                content = until_ended(response.aiter_bytes(), lambda: events.ended)
+                async with aclosing(content), aclosing(events.read(content)) as chunks:
                     async for chunk in chunks:
                         yield chunk
             else:

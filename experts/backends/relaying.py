@@ -28,26 +28,29 @@ MISSING = frozenset({"not found", "file not found", "method not allowed"})
 """What servers say of a path that they do not have; of a model or an answer that they do not have they say more."""
 
 
-async def relayed_events(
-    expert: str, endpoint: Endpoint, content: AsyncIterator[bytes]
-) -> AsyncGenerator[RelayChunk, None]:
-    """Yield the events of a streamed answer, comments included.
+class RelayedEvents:
+    """The events of one streamed answer; `ended` once the one that ends it has come."""
 
-    Raises:
-        ExpertProtocolError: an event is not JSON.
-        ExpertUnavailable: the server reports an error, or breaks off before the end.
-    """
-    reader, ended = READERS[endpoint](), False
-    async for frame in sse.frames(content):
-        data = sse.event_data(frame)
-        if data is None:
-            yield RelayChunk(NO_CHOICES, data=frame, hollow=True)
-            continue
-        said = Said(last=True) if data == DONE else reader.event(_event(expert, data))
-        ended = ended or said.last
-        yield RelayChunk(NO_CHOICES, text=said.text, usage=said.usage, data=frame, hollow=said.hollow)
-    if not ended:
-        raise ExpertUnavailable(expert, f"Expert '{expert}' broke off its answer before the end.")
+    def __init__(self, expert: str, endpoint: Endpoint) -> None:
+        self._expert, self._reader, self.ended = expert, READERS[endpoint](), False
+
+    async def read(self, content: AsyncIterator[bytes]) -> AsyncGenerator[RelayChunk, None]:
+        """Yield the events, comments and what follows the last one included.
+
+        Raises:
+            ExpertProtocolError: an event is not JSON.
+            ExpertUnavailable: the server reports an error, or breaks off before the end.
+        """
+        async for frame in sse.frames(content):
+            data = sse.event_data(frame)
+            if data is None:
+                yield RelayChunk(NO_CHOICES, data=frame, hollow=True)
+                continue
+            said = Said(last=True) if data == DONE else self._reader.event(_event(self._expert, data))
+            self.ended = self.ended or said.last
+            yield RelayChunk(NO_CHOICES, text=said.text, usage=said.usage, data=frame, hollow=said.hollow)
+        if not self.ended:
+            raise ExpertUnavailable(self._expert, f"Expert '{self._expert}' broke off its answer before the end.")
 
 
 def relayed_whole(expert: str, endpoint: Endpoint, content: bytes, content_type: str) -> RelayChunk:
