@@ -11,12 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from experts.attempt import Attempt
 from experts.config import HedgeConfig
-from experts.errors import ExpertError
 from experts.types import ExpertName
 
 REMEMBERED = 256
@@ -78,12 +76,21 @@ async def first_begun(
             attempts[asyncio.create_task(other.begin(first_by))] = other
         task = await _first_success(attempts)
         task.result()
+        await _called_off({loser: attempt for loser, attempt in attempts.items() if loser is not task})
         return attempts.pop(task)
     finally:
-        for loser in attempts:
-            loser.cancel()
-            with suppress(asyncio.CancelledError, ExpertError):
-                await loser
+        await _called_off(attempts)
+
+
+async def _called_off(attempts: dict[asyncio.Task[None], Attempt]) -> None:
+    """Cancel attempts and close them; who is cancelled meanwhile is told so once that is done."""
+    if not attempts:
+        return
+    for task in attempts:
+        task.cancel()
+    try:
+        await asyncio.gather(*attempts, return_exceptions=True)
+    finally:
         for attempt in attempts.values():
             await attempt.aclose()
 

@@ -1,11 +1,17 @@
-"""Which calls are sent twice: the slowest share, and never more than that."""
+"""Which calls are sent twice: the slowest share, and never more than that; and how two attempts race."""
 
 from __future__ import annotations
 
+import asyncio
+import math
 from random import Random
+from typing import cast
 
+import pytest
+
+from experts.attempt import Attempt
 from experts.config import HedgeConfig
-from experts.hedging import ENOUGH, SAVED, Hedges
+from experts.hedging import ENOUGH, SAVED, Hedges, first_begun
 
 ONE_IN_TEN = HedgeConfig(share=0.1)
 
@@ -49,3 +55,45 @@ def test_a_quiet_hour_does_not_pay_for_a_storm() -> None:
         hedges.patience("math", ONE_IN_TEN)
 
     assert SAVED == sum(hedges.spend("math") for _ in range(100))
+
+
+class Racer:
+    """An attempt that begins after so many seconds, and takes a while to be closed."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.closed = seconds, 0
+        self.closing = asyncio.Event()
+
+    async def begin(self, first_by: float) -> None:
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.closing.set()
+            await asyncio.sleep(0.05)
+            raise
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def race(first: Racer, second: Racer) -> asyncio.Task[Attempt]:
+    attempts = [cast(Attempt, each) for each in (first, second)]
+    return asyncio.create_task(first_begun(attempts[0], lambda: attempts[1], 0.0, math.inf))
+
+
+async def test_the_quicker_one_is_taken_and_the_other_closed() -> None:
+    slow, quick = Racer(5), Racer(0)
+
+    assert cast(Attempt, quick) is await race(slow, quick)
+    assert (True, 0) == (slow.closed > 0, quick.closed)
+
+
+async def test_who_leaves_while_the_loser_is_closed_is_not_overheard_and_nothing_stays_open() -> None:
+    slow, quick = Racer(5), Racer(0)
+    racing = race(slow, quick)
+    await slow.closing.wait()
+    racing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await racing
+
+    assert all(racer.closed for racer in (slow, quick))
