@@ -39,8 +39,6 @@ PROMPT_CHARACTERS = 2000
 STAND_INS = 4
 READINGS_AT_ONCE, READINGS_PER_SECOND = 8, 2.0
 """Of requests whose decision read nothing: a few are enough to learn from."""
-CALM = 16
-"""Requests under way up to which there is time for that: the encoder takes the processors from everybody's answers."""
 Reader = Callable[[ChatRequest], Awaitable[RoutingDecision]]
 """Says what a request is about, in a decision that nobody acts on."""
 

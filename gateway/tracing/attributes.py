@@ -125,7 +125,9 @@ def of_words(text: str, finish_reasons: Sequence[str]) -> Attributes:
 
 
 def _parts(content: object) -> list[Any]:
-    return [{"type": "text", "content": content}] if isinstance(content, str) else list(content or ())  # type: ignore[call-overload]
+    if isinstance(content, str):
+        return [{"type": "text", "content": content}]
+    return content if isinstance(content, list) else []
 
 
 def _present(named: Mapping[str, Any]) -> Attributes:
