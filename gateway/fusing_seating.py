@@ -13,7 +13,8 @@ from experts.registry import Expert
 from experts.types import ExpertName
 from gateway.fusing_sitting import Answers
 from gateway.fusing_spec import Plan
-from gateway.pipeline import COUNCIL, Pipeline
+from gateway.pipeline import Pipeline
+from gateway.planning import COUNCIL
 from gateway.profiling_journal import Marked
 from gateway.schemas import parse_chat
 from router.errors import RoutingError

@@ -20,30 +20,38 @@ from aggregator.types import Candidate, Chosen, FusedStream, FusionTask, Route
 from experts.dispatcher import Dispatcher
 from experts.profile import SkillProfile
 from experts.registry import Registry, Snapshot
-from experts.types import Dispatch, Endpoint, ExpertCall, ExpertName, ExpertStream, Message
+from experts.types import Endpoint, ExpertName, ExpertStream, Message
 from gateway.continuing import can_be_continued, continued
 from gateway.errors import InvalidRequest, PermissionDenied, UnknownModel
 from gateway.latitude import Latitude, permits
 from gateway.opinions import MeanExperts
+from gateway.planning import (
+    AUTO,
+    CASCADE,
+    NAMED,
+    VIRTUAL_MODELS,
+    VOTE,
+    chosen,
+    ignored_fields,
+    named,
+    plan,
+    session_of,
+    speaks,
+    wants_several,
+)
 from gateway.schemas import ANY_EXPERT, ChatRequest
-from gateway.sessions import Session, Sessions
+from gateway.sessions import Sessions
 from gateway.tracing.context import CURRENT
-from gateway.translate import TOOL_FIELDS, for_expert, to_query
+from gateway.translate import to_query
 from gateway.usage.meter import Meter
 from router import Router
 from router.errors import RoutingError
-from router.types import Assignment, Load, Query, RoutingDecision, Thinking
+from router.types import Load, Query, RoutingDecision
 
-AUTO, COUNCIL = "auto", "council"
-NAMED, CASCADE, VOTE = "named", "cascade", "vote"
 ALONE = frozenset({"none", "self", SINGLE})
 ALONE_ENDPOINT: Endpoint = "embeddings"
 """Where nobody stands in for an expert: vectors of two models cannot be compared."""
 NOTHING_KNOWN: Mapping[int, ExpertStream] = MappingProxyType({})
-VIRTUAL_MODELS = {
-    AUTO: "The router picks the expert for each conversation.",
-    COUNCIL: "The router picks several experts and their answers are fused into one.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,82 +315,3 @@ def traced(stream: FusedStream, decision: RoutingDecision) -> FusedStream:
         return stream
     trace.routed(decision)
     return stream if stream.report.strategy == SINGLE else trace.fusing(stream)
-
-
-def session_of(request: ChatRequest, client: str) -> Session | None:
-    """Return the session that a client's request belongs to, or None."""
-    return None if request.session is None else (client, request.session)
-
-
-def wants_several(request: ChatRequest) -> bool:
-    """Say whether a client asks for several experts' answers, if they are worth it."""
-    return request.model == COUNCIL or request.options.fusion is not None
-
-
-def named(expert: ExpertName, snapshot: Snapshot, thinking: Thinking = "auto") -> RoutingDecision:
-    """Return the decision of a client who named the expert: no routing, its own fallbacks."""
-    profile = snapshot[expert].profile
-    mode: Thinking = "auto" if profile.thinking is None else thinking
-    return RoutingDecision(
-        assignments=(Assignment(expert, 1.0, mode),),
-        policy=NAMED,
-        confidence=1.0,
-        fallbacks=profile.fallback,
-        thinking=mode,
-        reason=f"the request names {expert}",
-    )
-
-
-def speaks(snapshot: Snapshot, expert: ExpertName, request: ChatRequest) -> bool:
-    """Say whether an expert may be asked at the request's endpoint, as far as its record says."""
-    return expert in snapshot and snapshot[expert].profile.speaks(request.endpoint)
-
-
-def plan(decision: RoutingDecision, request: ChatRequest, snapshot: Snapshot, turns: int = 1) -> Dispatch:
-    """Return the calls a decision becomes; calls that come in `turns`, one after the other, share the deadline."""
-    deadline, first_token, idle = (
-        None if ms is None else ms / 1000
-        for ms in (request.options.deadline_ms, request.options.first_token_ms, request.options.idle_ms)
-    )
-    calls = tuple(
-        ExpertCall(
-            expert=assignment.expert,
-            messages=request.messages,
-            parameters=for_expert(request.parameters, snapshot[assignment.expert].profile, assignment.thinking),
-            deadline_seconds=None if deadline is None else deadline / turns,
-            first_token_seconds=first_token,
-            idle_seconds=idle,
-            priority=request.options.priority,
-            client=request.client,
-            share=request.share,
-            session=request.session or "",
-            joined=not request.stream,
-            relay=request.relay,
-        )
-        for assignment in decision.assignments
-    )
-    return Dispatch(calls, tuple(name for name in decision.fallbacks if name in snapshot))
-
-
-def chosen(decision: RoutingDecision, snapshot: Snapshot) -> tuple[Chosen, ...]:
-    """Return the assigned experts as the aggregator speaks of them, each with what the router expects of it.
-
-    One that has left since it was assigned is still named; asking it fails, or its stand-in answers.
-    """
-    expected = {candidate.expert: candidate.quality for candidate in decision.candidates}
-    known = {who.expert: snapshot.get(who.expert) for who in decision.assignments}
-    domains = {name: () if expert is None else expert.profile.domains for name, expert in known.items()}
-    return tuple(
-        Chosen(who.expert, who.weight, expected.get(who.expert), domains[who.expert]) for who in decision.assignments
-    )
-
-
-def ignored_fields(request: ChatRequest, decision: RoutingDecision, snapshot: Snapshot) -> tuple[str, ...]:
-    """Return what the request asked for that nobody will act on, so that the client is told."""
-    if request.relay is not None:  # the body goes as it is: nothing comes in, nothing is left out
-        options = request.options
-        asked = {"explain": options.explain, "thinking": options.thinking != "auto"}
-        return tuple(f"routing.{name}" for name, wanted in asked.items() if wanted)
-    primary = snapshot[decision.assignments[0].expert].profile
-    dropped = set() if "tools" in primary.capabilities else {f for f in TOOL_FIELDS if request.parameters.get(f)}
-    return tuple(sorted(dropped))

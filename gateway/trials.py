@@ -19,7 +19,8 @@ from gateway.background import Background
 from gateway.decisions import Opinion, Outcome, Remembered
 from gateway.logs import facts
 from gateway.metrics import Metrics
-from gateway.pipeline import VIRTUAL_MODELS, Pipeline
+from gateway.pipeline import Pipeline
+from gateway.planning import VIRTUAL_MODELS
 from gateway.schemas import ChatRequest
 from router import RoutingConfig
 from router.conversation import message_text

@@ -19,7 +19,8 @@ from gateway.deps import client_of, services_of
 from gateway.limits import Visit
 from gateway.limits.gate import confined
 from gateway.middleware import read_body
-from gateway.pipeline import VIRTUAL_MODELS, Answering
+from gateway.pipeline import Answering
+from gateway.planning import VIRTUAL_MODELS
 from gateway.responses import JsonResponse
 from gateway.schemas import ChatRequest, parse_chat
 from gateway.services import Services

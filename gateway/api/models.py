@@ -12,7 +12,7 @@ from gateway.deps import ClientDep, ServicesDep
 from gateway.errors import UnknownModel
 from gateway.keys import as_choice
 from gateway.latitude import permits
-from gateway.pipeline import VIRTUAL_MODELS
+from gateway.planning import VIRTUAL_MODELS
 from gateway.schemas import ANY_EXPERT
 from gateway.services import Services
 

@@ -12,7 +12,7 @@ from gateway.api.documentation import CHAT_BODY
 from gateway.deps import ClientDep, ServicesDep
 from gateway.limits.gate import confined
 from gateway.middleware import read_body
-from gateway.pipeline import ignored_fields
+from gateway.planning import ignored_fields
 from gateway.schemas import ChatRequest, parse_chat
 from gateway.translate import explanation
 from router.policies import POLICIES

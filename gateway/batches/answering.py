@@ -24,7 +24,8 @@ from experts.types import BATCH_PRIORITY, AnswerChunk, CallFacts, ExpertAnswer, 
 from gateway.errors import InvalidRequest
 from gateway.limits import Gate, Visit
 from gateway.metrics import Metrics
-from gateway.pipeline import CASCADE, VOTE, Answering, Pipeline
+from gateway.pipeline import Answering, Pipeline
+from gateway.planning import CASCADE, VOTE
 from gateway.schemas import ANY_EXPERT, TOO_DEEP, ChatRequest, parse_chat
 from gateway.translate import Envelope, explanation, whole_body
 from router.types import Assignment, RoutingDecision

@@ -11,7 +11,7 @@ from experts.config import ExpertConfig
 from experts.profile import SkillProfile, ThinkingSwitch
 from experts.registry import Expert
 from gateway.errors import InvalidRequest
-from gateway.pipeline import plan
+from gateway.planning import plan
 from gateway.schemas import ChatRequest, parse_chat
 from gateway.translate import estimated_tokens, for_expert, header_value, needed_capabilities, to_query
 from router.types import Assignment, Objective, RoutingDecision, Thinking
