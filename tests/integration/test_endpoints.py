@@ -49,13 +49,13 @@ async def test_auto_picks_the_expert_by_what_the_text_says(endpoint: Endpoint) -
         records = [expert_record("math", math, **MATH), expert_record("law", law, **LAW)]
         async with gateway_over(records) as client:
             first = await post(client, endpoint, ask(endpoint, SUM), x_request_id="req-1")
-            second = await post(client, endpoint, ask(endpoint, LEASE, routing={"explain": True}))
+            second = await post(client, endpoint, ask(endpoint, LEASE, routing={"explain": True, "cache": "on"}))
 
     assert ["math", "law"] == [shown_model(answer.json()) for answer in (first, second)]
     assert ["math", "law"] == [answer.headers["x-consilium-experts"] for answer in (first, second)]
     assert ("req-1", "1") == (first.headers["x-request-id"], first.headers["x-consilium-attempts"])
     assert first.headers["x-consilium-domains"].startswith("math=")
-    assert "routing.explain" == second.headers["x-consilium-ignored"]
+    assert "routing.explain,routing.cache" == second.headers["x-consilium-ignored"]
     assert (1, 1) == (len(math.endpoints.bodies), len(law.endpoints.bodies))
 
 
