@@ -36,6 +36,9 @@ class Recording:
         part = {"index": 0, "delta": {"content": "7"}, "finish_reason": "stop"}
         yield AnswerChunk(raw={"choices": [part]}, text="7", finish_reason="stop")
 
+    def relay(self, expert: Expert, replica: Replica, call: ExpertCall) -> AsyncGenerator[AnswerChunk, None]:
+        return self.stream(expert, replica, call)
+
     async def probe(self, expert: Expert, replica: Replica) -> None:
         return None
 
