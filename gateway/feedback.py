@@ -39,6 +39,8 @@ PROMPT_CHARACTERS = 2000
 STAND_INS = 4
 READINGS_AT_ONCE, READINGS_PER_SECOND = 8, 2.0
 """Of requests whose decision read nothing: a few are enough to learn from."""
+CALM = 16
+"""Requests under way up to which there is time for that: the encoder takes the processors from everybody's answers."""
 Reader = Callable[[ChatRequest], Awaitable[RoutingDecision]]
 """Says what a request is about, in a decision that nobody acts on."""
 
@@ -89,7 +91,7 @@ class Feedback:
         self.decisions.add(entry)
         if decision.domains:
             self._understand(entry, decision, decision)
-        elif self.config.enabled and request.endpoint != "embeddings":
+        elif self.config.enabled and request.endpoint != "embeddings" and self._metrics.running <= CALM:
             self._reading.start(self._read(entry, request, decision))
         self.trials.shadow(request, entry)
         return entry
