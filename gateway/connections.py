@@ -47,7 +47,9 @@ class PatientProtocol(HttpToolsProtocol):
         if self._began is None:
             self._begin()
         self._arrived += len(data)
-        super().data_received(without_offer(data) if self._in_head and b"pgrade:" in data else data)
+        super().data_received(
+            without_offer(data) if self._in_head and (b"pgrade:" in data or b"PGRADE:" in data) else data
+        )
 
     def on_headers_complete(self) -> None:
         """Leave the bytes of a body as they are."""

@@ -39,7 +39,7 @@ async def hear_out(server: uvicorn.Server, sockets: Sequence[socket.socket]) -> 
 
 def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
     """Yield who waits to be accepted, and close the socket in the moment that nobody does."""
-    with listener, suppress(BlockingIOError):
+    with listener, suppress(OSError):  # nobody waits any more, or no descriptor is left for who does
         listener.setblocking(False)
         while True:
             connection, _ = listener.accept()

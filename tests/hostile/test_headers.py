@@ -89,6 +89,7 @@ def test_a_request_of_two_meanings_is_refused_and_what_follows_is_not_answered(t
 def test_an_offered_protocol_is_declined_and_the_request_answered(target: Target) -> None:
     offers = (
         b"upgrade: h2c\r\nconnection: upgrade, http2-settings\r\n",
+        b"UPGRADE: h2c\r\nCONNECTION: UPGRADE, HTTP2-SETTINGS\r\n",
         b"upgrade: websocket\r\nconnection: upgrade\r\n",
     )
     for offer in offers:
