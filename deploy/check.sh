@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 image=${1:?gateway or pocket}
 work=${WORK:-$(mktemp -d)}
-python=$(sed -n 's/^ARG PYTHON=/docker.io\/library\/python:/p' "deploy/$image.Dockerfile")
+python=localhost/python:$(sed -n 's/^ARG PYTHON=//p' "deploy/$image.Dockerfile")
 export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
 run() { buildah --root "$work/images" --runroot "$work/run" "$@"; }
 
@@ -28,7 +28,7 @@ base() { # the stand-in for the Python image, made once
 inside() { # a command in the image's files: no writing but to /tmp and the state folder, nobody's rights
   local files=$1
   shift
-  unshare --mount bash -euc '
+  unshare --mount --pid --fork bash -euc '
     files=$1; shift
     mount --bind "$files" "$files"
     mount -o remount,bind,ro "$files"
@@ -41,6 +41,11 @@ inside() { # a command in the image's files: no writing but to /tmp and the stat
     exec chroot --userspec=10001:10001 "$files" env -i "$@"' bash "$files" "$@"
 }
 
+ended() { # stop what runs inside: with the first process of its namespace, the child of unshare, all of them end
+  pkill -KILL -P "$(pgrep -P "$(jobs -p %1)")" || true
+  wait || true
+}
+
 healthy() { # the image's own health check, asked until it passes
   local files=$1 path=$2 url=$3
   for _ in $(seq 120); do
@@ -51,7 +56,8 @@ healthy() { # the image's own health check, asked until it passes
 }
 
 base
-run bud --layers ${BUILD_FLAGS:-} -t "consilium-$image" -f "deploy/$image.Dockerfile" .
+sed 's#^FROM python:#FROM localhost/python:#' "deploy/$image.Dockerfile" >"$work/$image.Dockerfile"
+run bud --layers ${BUILD_FLAGS:-} -t "consilium-$image" -f "$work/$image.Dockerfile" .
 container=$(run from "consilium-$image")
 files=$(run mount "$container")
 echo "$image: $(du -sm "$files" | cut -f1) MB, $(du -sm "$work/root" | cut -f1) of them the base"
@@ -62,7 +68,7 @@ gateway)
   inside "$files" PATH=$path HOME=/var/lib/consilium CONSILIUM_STATE_DIR=/var/lib/consilium CONSILIUM_HOST=127.0.0.1 \
     CONSILIUM_PORT=18400 CONSILIUM_API_KEYS=sk-check CONSILIUM_CONFIG=/etc/consilium/cpu.yaml \
     PYTHONDONTWRITEBYTECODE=1 consilium serve &
-  trap 'kill %1; wait' EXIT
+  trap ended EXIT
   healthy "$files" $path http://127.0.0.1:18400/health/liveness
   ask='{"messages": [{"role": "user", "content": "What is the capital of Kenya?"}]}'
   curl -sf -H "authorization: Bearer sk-check" http://127.0.0.1:18400/v1/models | grep -q '"geography"'
@@ -75,7 +81,7 @@ pocket)
     PYTHONDONTWRITEBYTECODE=1 python -m vllm.entrypoints.openai.api_server --model=/opt/pocket/base --served-model-name=base --host=127.0.0.1 --port=18000 \
     --enforce-eager --dtype=bfloat16 --max-model-len=1024 --max-num-seqs=16 --enable-lora --max-lora-rank=64 --max-loras=2 \
     --max-cpu-loras=2 --lora-modules math=/opt/pocket/math &
-  trap 'kill %1; wait' EXIT
+  trap ended EXIT
   healthy "$files" $path http://127.0.0.1:18000/health
   ask='{"model": "math", "temperature": 0, "messages": [{"role": "user", "content": "What is 417 plus 268?"}]}'
   curl -sf http://127.0.0.1:18000/v1/chat/completions -H 'content-type: application/json' -d "$ask" | grep -o '"content":"[^"]*"'
