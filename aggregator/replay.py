@@ -33,7 +33,7 @@ def _delta(message: dict[str, Any]) -> dict[str, Any]:
 
 
 async def pass_through(stream: ExpertStream, report: FusionReport) -> AsyncGenerator[AnswerChunk, None]:
-    """Yield a live stream's chunks and note who answered, in how many attempts, at what usage."""
+    """Yield a live stream's chunks and note who answered, in how many attempts, at whose usage."""
     async with stream:
         try:
             await stream.prime()
@@ -45,4 +45,8 @@ async def pass_through(stream: ExpertStream, report: FusionReport) -> AsyncGener
             async for chunk in stream:
                 yield chunk
         finally:
-            report.used(stream.expert, stream.facts.usage or Usage())
+            facts = stream.facts
+            report.used(facts.expert, facts.usage or Usage())
+            if (rest := facts.continuation) is not None:
+                report.attempts += rest.attempts
+                report.used(rest.expert, rest.usage or Usage())

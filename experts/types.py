@@ -166,6 +166,7 @@ class CallFacts:
 
     `expert` is who really answers: it differs from the call's when a fallback stepped in.
     `hedges` are attempts that were made beside a slow one.
+    `continuation` is the call that went on with the answer where this one broke off.
     Times are seconds since the first attempt began; `waited_seconds` is when the last one got a place.
     """
 
@@ -179,6 +180,7 @@ class CallFacts:
     first_token_seconds: float | None = None
     total_seconds: float | None = None
     usage: Usage | None = None
+    continuation: CallFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

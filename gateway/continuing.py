@@ -12,8 +12,9 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from experts.errors import ExpertError
-from experts.types import AnswerChunk, CallFacts, ExpertCall, ExpertName, ExpertStream, Usage
+from experts.types import AnswerChunk, CallFacts, ExpertCall, ExpertName, ExpertStream
 from gateway.schemas import ChatRequest
+from gateway.usage.meter import estimated
 
 FORMED = ("tools", "functions", "logprobs", "top_logprobs", "stop", "audio", "prediction")
 GO_ON = (
@@ -36,8 +37,9 @@ def can_be_continued(request: ChatRequest) -> bool:
 def continued(stream: ExpertStream, stand_ins: Sequence[ExpertName], ask: Ask) -> ExpertStream:
     """Return the same answer, taken up by the first of `stand_ins` where it breaks off after its first token.
 
-    Usage is then what the continuation took, and a token a piece for what came before. Whoever holds it closes it, and
-    with it the one given. A continuation that breaks off as well is not continued.
+    Each expert is booked what it took itself: the one that broke off by the meter's estimate, the other in
+    `facts.continuation`. Whoever holds it closes it, and with it the one given. A continuation that breaks off as well
+    is not continued.
     """
 
     async def chunks(facts: CallFacts) -> AsyncGenerator[AnswerChunk, None]:
@@ -53,12 +55,12 @@ def continued(stream: ExpertStream, stand_ins: Sequence[ExpertName], ask: Ask) -
             if another is None or not failure.retryable or not "".join(said):
                 raise
             broken = failure
-        call = _going_on(stream.call, another, "".join(said))
-        async with ask(call) as rest, aclosing(_marked(rest, broken)) as marked:
+        text = "".join(said)
+        facts.usage = estimated(stream.call, len(said), len(text))
+        async with ask(_going_on(stream.call, another, text)) as rest, aclosing(_marked(rest, broken)) as marked:
+            facts.continuation = rest.facts
             async for chunk in marked:
                 yield chunk
-            facts.attempts += rest.facts.attempts
-            facts.usage = Usage(0, len(said)) + (rest.facts.usage or Usage())
 
     outer = ExpertStream(stream.call, chunks)
     outer.facts = stream.facts

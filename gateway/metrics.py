@@ -130,6 +130,7 @@ class Metrics:
         for facts in calls:
             expert = facts.expert
             if facts.attempts:
+                self.attempts.labels(expert).inc(facts.attempts)
                 self.queue.labels(expert).observe(facts.waited_seconds)
             if facts.attempts > 1:
                 self.retries.labels(expert).inc(facts.attempts - 1)
@@ -147,7 +148,6 @@ class Metrics:
         """Count what one answer took."""
         expert = report.answered_by or "none"
         self.fusions.labels(report.strategy).inc()
-        self.attempts.labels(expert).inc(report.attempts)
         for name, usage in report.usage_by_expert.items():
             self.tokens.labels(name, "prompt").inc(usage.prompt_tokens)
             self.tokens.labels(name, "completion").inc(usage.completion_tokens)

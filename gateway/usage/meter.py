@@ -43,9 +43,7 @@ class Meter:
                 if stream.facts.usage is not None:
                     self._add(stream.facts.expert, stream.facts.usage)
                 elif said:
-                    self._add(
-                        stream.facts.expert, _estimated(stream.call, max(said, characters // CHARACTERS_PER_TOKEN))
-                    )
+                    self._add(stream.facts.expert, estimated(stream.call, said, characters))
 
         outer = ExpertStream(stream.call, chunks)
         outer.facts = stream.facts
@@ -55,7 +53,7 @@ class Meter:
         self.used[expert] = self.used.get(expert, Usage()) + usage
 
 
-def _estimated(call: ExpertCall, said: int) -> Usage:
-    """Return what a call took that was cut off after so many tokens."""
+def estimated(call: ExpertCall, pieces: int, characters: int) -> Usage:
+    """Return what a call took that was cut off after so many pieces, of so many characters together."""
     read = sum(len(message_text(message)) for message in call.messages)
-    return Usage(read // CHARACTERS_PER_TOKEN, said)
+    return Usage(read // CHARACTERS_PER_TOKEN, max(pieces, characters // CHARACTERS_PER_TOKEN))

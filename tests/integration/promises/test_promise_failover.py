@@ -226,11 +226,13 @@ async def test_6_where_it_is_configured_another_expert_continues_a_text_and_the_
             asked = base.requests[-1]["messages"]
             form = {"type": "json_object"}
             formed = events((await client.post(CHAT, json=ask(stream=True, response_format=form))).text)
-            left = await gauges(client)
+            left, metrics = await gauges(client), (await client.get("/metrics")).text
 
     assert ("one two three four", "[DONE]") == (said(text), text[-1])
     marks = [chunk["continued"] for chunk in text[:-1] if "continued" in chunk]
     assert [{"by": "base", "after": "math: ExpertUnavailable"}] == marks
     assert ("assistant", "one two") == (asked[-2]["role"], asked[-2]["content"])
     assert "expert_unavailable" == formed[-1]["error"]["code"]
+    for sample in ('tokens_total{expert="base",kind="completion"} 3.0', 'attempts_total{expert="base"} 1.0'):
+        assert f"consilium_{sample}" in metrics, "what the continuation took is its expert's"
     assert {} == left
