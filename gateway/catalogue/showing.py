@@ -13,7 +13,7 @@ from gateway.catalogue.records import Entry, secrets, shown_secret, with_secrets
 if TYPE_CHECKING:
     from gateway.services import Services
 
-LIVE = ("version", "source", "drained", "state", "reason", "health", "load", "profile", "measured", "fusing")
+LIVE = ("version", "source", "drained", "state", "reason", "sleeps", "health", "load", "profile", "measured", "fusing")
 """What stands in an answer beside the record; sent back, it is not read."""
 
 
@@ -35,6 +35,7 @@ def shown(entry: Entry, services: Services) -> dict[str, Any]:
         "drained": entry.drained,
         "state": services.state(entry.name),
         "reason": services.catalogue.runtime.failure(entry.name) or None,
+        "sleeps": services.dispatcher.residency.keeps(entry.name),
         "health": [] if expert is None else shown_health(expert, services.dispatcher.health),
         "load": None if expert is None else asdict(services.load_of(expert)),
         "profile": None if expert is None else shown_profile(expert.profile),

@@ -34,7 +34,7 @@ export class Row {
     this.#once("what", [expert.description, expert.domains, expert.tags, expert.source, expert.routed], () => put(this.what, this.#what()));
     this.#once("state", [expert.state, expert.reason, expert.health], () => put(this.state, this.#state()));
     this.#once("meter", expert.load, () => put(this.meter, this.#meter()));
-    this.#once("acts", [expert.state, expert.drained, Boolean(job && !job.finished_at)], () => put(this.acts, this.#acts(job)));
+    this.#once("acts", [expert.state, expert.drained, expert.sleeps, expert.source, Boolean(job && !job.finished_at)], () => put(this.acts, this.#acts(job)));
     this.#once("job", job ?? null, () => this.#tellJob(job));
     if (this.more.open) this.#once("details", expert, () => this.#details());
   }
@@ -49,7 +49,7 @@ export class Row {
 
   #what() {
     const { expert } = this;
-    const tags = [...expert.domains, !expert.routed && "not routed", expert.source === "api" && "registered here"].filter(Boolean);
+    const tags = [...expert.domains, !expert.routed && "not routed", expert.source !== "file" && expert.source].filter(Boolean);
     return [h("h2", {}, chip(this.name)), expert.description && h("p", { text: expert.description }),
       tags.length > 0 && h("div", { class: "tags" }, tags.map((tag) => h("span", { class: "tag", text: tag })))];
   }
@@ -74,15 +74,14 @@ export class Row {
 
   #acts(job) {
     const { expert } = this;
-    const ours = expert.launch || expert.adapter;
     return [
       button("Ask", () => this.#ask(), { class: "small" }),
       button("Probe", () => this.#probe(), { class: "small" }),
       button("Profile", () => this.#profile(), { class: "small", disabled: Boolean(job && !job.finished_at) }),
       expert.drained ? button("Resume", () => this.#do("resume"), { class: "small" }) : button("Drain", () => this.#do("drain"), { class: "small" }),
-      ours && (expert.state === "asleep" ? button("Wake", () => this.#do("wake"), { class: "small" })
+      expert.sleeps && (expert.state === "asleep" ? button("Wake", () => this.#do("wake"), { class: "small" })
         : expert.state === "ready" && button("Sleep", () => this.#do("sleep"), { class: "small" })),
-      button("Remove", () => this.#remove(), { class: "small danger" }),
+      expert.source === "registered" && button("Remove", () => this.#remove(), { class: "small danger" }),
     ];
   }
 
@@ -157,7 +156,7 @@ export class Row {
 
   #details() {
     const { expert } = this;
-    const { version, source, drained, state, reason, health, load, profile, measured, fusing, ...record } = expert;
+    const { version, source, drained, state, reason, sleeps, health, load, profile, measured, fusing, ...record } = expert;
     put(this.inner, replicas(health), skills(measured), written(record));
   }
 }

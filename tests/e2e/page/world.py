@@ -9,11 +9,11 @@ import asyncio
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from experts.store import Store
 from gateway.app import create_app
@@ -24,6 +24,7 @@ from gateway.settings import Settings
 from tests.e2e.page.replies import REPLIES, reply_of
 from tests.fakes.expert import FakeExpert, serving
 
+Held = TypeVar("Held")
 ADMIN_KEY = "boss"
 SKILLS: dict[str, dict[str, tuple[float, int]]] = {
     "maths": {
@@ -117,13 +118,13 @@ async def opened(port: int = 0, settings: Settings | None = None) -> AsyncIterat
 
 
 @contextmanager
-def beside(settings: Settings | None = None) -> Iterator[World]:
-    """Run the world in a thread of its own, beside tests that drive a browser."""
+def threaded(opening: AbstractAsyncContextManager[Held]) -> Iterator[Held]:
+    """Hold what opens open in a thread of its own, beside tests that drive a browser."""
     ready, stop, found = threading.Event(), threading.Event(), []
 
     async def run() -> None:
-        async with opened(settings=settings) as world:
-            found.append(world)
+        async with opening as held:
+            found.append(held)
             ready.set()
             await asyncio.to_thread(stop.wait)
 
@@ -142,6 +143,11 @@ def beside(settings: Settings | None = None) -> Iterator[World]:
     finally:
         stop.set()
         thread.join(30)
+
+
+def beside(settings: Settings | None = None) -> AbstractContextManager[World]:
+    """Run the world in a thread of its own."""
+    return threaded(opened(settings=settings))
 
 
 async def main(port: int) -> None:
