@@ -128,7 +128,17 @@ def train_base(workshop: Workshop) -> LearningRecord:
     record = learn(model, model, supply, Budget(workshop.tokens or BASE_TOKENS, TOKENS_PER_BATCH, BASE_RATE), pad)
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad, do_sample=False)
     model.to(torch.bfloat16).save_pretrained(folder)
+    set_greedy(folder / "generation_config.json")
     return record
+
+
+def set_greedy(path: Path) -> None:
+    """Write that answers are greedy in the way servers read it: vLLM goes by `temperature` and samples without one.
+
+    transformers goes by `do_sample`, and does not save a temperature beside it.
+    """
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"temperature": 0.0}, indent=2, sort_keys=True) + "\n")
 
 
 def train_adapter(workshop: Workshop, stage: str, exercises: Exercises, course: Course) -> LearningRecord:

@@ -47,6 +47,11 @@ def test_generation_stops_at_the_end_token(tokenizer: Tokenizer) -> None:
     assert settings["eos_token_id"] == tokenizer.token_to_id("<|end|>")
 
 
+def test_a_server_that_is_told_no_temperature_answers_greedily() -> None:
+    settings = json.loads((BASE / "generation_config.json").read_text())
+    assert (0.0, False) == (settings["temperature"], settings["do_sample"])
+
+
 def test_the_chat_template_ships_with_the_tokenizer() -> None:
     settings = json.loads((BASE / "tokenizer_config.json").read_text())
     assert "<|assistant|>" not in settings["chat_template"].split("add_generation_prompt")[0]
