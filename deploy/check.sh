@@ -15,8 +15,11 @@ export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
 run() { buildah --root "$work/images" --runroot "$work/run" "$@"; }
 
 base() { # the stand-in for the Python image, made once
-  [[ -d $work/root/usr ]] || debootstrap --variant=minbase \
-    --include=python3,python3-venv,python-is-python3,ca-certificates bookworm "$work/root"
+  if [[ ! -d $work/root ]]; then # under another name until it is whole
+    rm -rf "$work/root.begun"
+    debootstrap --variant=minbase --include=python3,python3-venv,python-is-python3,ca-certificates bookworm "$work/root.begun"
+    mv "$work/root.begun" "$work/root"
+  fi
   run inspect --type image "$python" >/dev/null 2>&1 && return
   local container
   container=$(run from scratch)
