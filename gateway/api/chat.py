@@ -62,7 +62,8 @@ async def answered(request: Request, chat: ChatRequest, services: Services, clie
     told = request.state.told
     answering = await services.pipeline.answer(chat, client.key_id)
     if services.replays.wanted(chat, client):
-        answering = await services.replays.through(chat, client, answering)
+        kept = services.replays.through(chat, client, answering)  # may wait for another's answer
+        answering = await while_connected(request.receive, kept)
         request.state.headers = {**visit.headers, **cache_headers(answering)}
         told["cache"] = answering.cache
     services.metrics.decided(answering.decision)

@@ -7,7 +7,7 @@ request, so that what a key may use, and what was learnt meanwhile, hold for kep
     miss     the stream goes on, and what it says is kept if it comes to its end
     bypass   wanted, and not possible for this request (see `wish`)
 
-Identical requests at the same moment are each answered by an expert: none waits for another's answer.
+Identical requests at the same moment wait for the first one's answer (see `flights`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from experts.registry import Registry, Snapshot
 from experts.types import AnswerChunk, CallFacts, ExpertName, whole_answer
 from gateway.auth import Client
 from gateway.background import Background
-from gateway.cache.base import AnswerCache
+from gateway.cache.base import AnswerCache, Kept
 from gateway.cache.config import CacheConfig
 from gateway.cache.entry import content_of, stream_of, worth_keeping
+from gateway.cache.flights import Flights, Land
+from gateway.cache.hearing import Heard
 from gateway.cache.key import SINGLE, concerned, fingerprint, key_of
 from gateway.cache.wish import wish_of
 from gateway.pipeline import Answering
@@ -66,6 +68,7 @@ class Replays:
         self._settings = fingerprint(fusion.model_dump(mode="json"))
         self._counted = counted
         self._known: tuple[Snapshot, Records] = ({}, {})
+        self._flights = Flights()
         self._keeping = Background("cache-keep", KEEPING_AT_ONCE)
 
     def wanted(self, request: ChatRequest, client: Client) -> bool:
@@ -81,10 +84,10 @@ class Replays:
             return self._told(answering, BYPASS)
         world = self._registry.snapshot
         key = self._key(client.key_id, request, answering, world)
-        kept = None if wish == "refresh" else await self._cache.get(key)
+        kept = None if wish == "refresh" else await self._found(key, request)
         if kept is None:
-            stream = FusedStream(self._listened(request, answering, key, world), answering.stream.report)
-            return self._told(replace(answering, stream=stream), MISS)
+            chunks = self._listened(request, answering, key, world, self._flights.begin(key))
+            return self._told(replace(answering, stream=FusedStream(chunks, answering.stream.report)), MISS)
         await answering.stream.aclose()
         hit = replace(answering, stream=stream_of(kept.content), age_seconds=kept.age_seconds)
         return self._told(hit, HIT)
@@ -93,6 +96,14 @@ class Replays:
         """Close the cache."""
         await self._keeping.aclose()
         await self._cache.aclose()
+
+    async def _found(self, key: str, request: ChatRequest) -> Kept | None:
+        """Return what is kept, or will be in a while; a request that bounds its own time waits for nobody."""
+        if (kept := await self._cache.get(key)) is not None:
+            return kept
+        urgent = request.options.deadline_ms is not None or request.options.first_token_ms is not None
+        content = await self._flights.landed(key, 0.0 if urgent else self._config.wait_seconds)
+        return None if content is None else Kept(content, 0.0)
 
     def _told(self, answering: Answering, outcome: str) -> Answering:
         self._counted(outcome)
@@ -123,30 +134,35 @@ class Replays:
         return self._known[1]
 
     async def _listened(
-        self, request: ChatRequest, answering: Answering, key: str, world: Snapshot
+        self, request: ChatRequest, answering: Answering, key: str, world: Snapshot, land: Land
     ) -> AsyncGenerator[AnswerChunk, None]:
         """Pass an answer on and keep it at its end; not where it was cut, was too long, or its experts changed."""
-        heard: list[AnswerChunk] = []
-        size, most = 0, self._config.max_entry_bytes
-        async with aclosing(answering.stream):
-            async for chunk in answering.stream:
-                size += len(chunk.text)
-                if size <= most:
-                    heard.append(chunk)
-                yield chunk
-        if size <= most and self._registry.snapshot is world:
-            self._keep(request, answering, key, heard)
+        heard = Heard(self._config.max_entry_bytes)
+        content: bytes | None = None
+        try:
+            async with aclosing(answering.stream):
+                async for chunk in answering.stream:
+                    heard.note(chunk)
+                    if heard.too_much:
+                        land(None)  # nobody needs to wait for it any longer
+                    yield chunk
+            if not heard.too_much and self._registry.snapshot is world:
+                content = self._kept(request, answering, heard.chunks)
+            if content is not None:
+                self._keeping.start(self._cache.put(key, content))
+        finally:
+            land(content)
 
-    def _keep(self, request: ChatRequest, answering: Answering, key: str, heard: list[AnswerChunk]) -> None:
+    def _kept(self, request: ChatRequest, answering: Answering, heard: list[AnswerChunk]) -> bytes | None:
+        """Return an answer as it is kept; None where it is not."""
         report = answering.stream.report
         answer = whole_answer(heard, CallFacts(expert=report.answered_by or report.strategy))
         asked = [each.expert for each in answering.decision.assignments]
         bounded = output_limit(request.parameters) is not None
         if not worth_keeping(answer, report, asked, bounded=bounded):
-            return
+            return None
         try:
             content = content_of(answer, report)
         except orjson.JSONEncodeError:  # nested deeper than can be written
-            return
-        if len(content) <= self._config.max_entry_bytes:
-            self._keeping.start(self._cache.put(key, content))
+            return None
+        return content if len(content) <= self._config.max_entry_bytes else None
