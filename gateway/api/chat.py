@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from starlette.types import Receive
 
 from experts.errors import ServiceError
+from experts.types import Usage
 from gateway.api.documentation import CHAT_BODY
 from gateway.auth import Client
 from gateway.cache import BYPASS, HIT
@@ -141,12 +142,14 @@ def visible_text(chunk: Mapping[str, Any]) -> str:
 def account(exchange: Exchange, text: str) -> None:
     """Count an answer, and add to the request's log line who gave it; `text` is all of it, or empty when it was cut."""
     report, services, told = exchange.answering.stream.report, exchange.services, exchange.told
-    if exchange.answering.cache != HIT:
+    kept = exchange.answering.cache == HIT
+    if not kept:
         services.metrics.answered(report)
         services.metrics.called(exchange.answering.meter.calls)
     exchange.visit.end(exchange.answering.meter.used)
     told["answered_by"] = report.answered_by
-    told["prompt_tokens"], told["completion_tokens"] = report.usage.prompt_tokens, report.usage.completion_tokens
+    used = Usage() if kept else report.usage  # a kept answer takes no tokens, whatever it took when it was made
+    told["prompt_tokens"], told["completion_tokens"] = used.prompt_tokens, used.completion_tokens
     cost = cost_usd(exchange.answering, services)
     services.feedback.answered(exchange.entry, exchange.chat, report, cost, text if exchange.judged else None)
 

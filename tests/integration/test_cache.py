@@ -328,6 +328,19 @@ async def test_the_ledger_counts_the_request_and_no_token_and_the_metrics_no_tok
     assert 'consilium_cache_total{outcome="miss"} 1.0' in metrics
 
 
+async def test_the_log_line_of_an_answer_given_again_says_hit_and_no_tokens(caplog: pytest.LogCaptureFixture) -> None:
+    async with team() as (client, _):
+        with caplog.at_level("INFO", "gateway"):
+            for _ in range(2):
+                await said(client, model="math")
+
+    lines = [vars(each)["facts"] for each in caplog.records if each.getMessage() == "request"]
+    made, again = (line for line in lines if "cache" in line)
+    assert made["prompt_tokens"] > 0 < made["completion_tokens"]
+    assert ("miss", "hit", 0, 0) == (made["cache"], again["cache"], again["prompt_tokens"], again["completion_tokens"])
+    assert "math" == again["answered_by"]
+
+
 async def test_answers_are_forgotten_after_their_time_and_none_is_kept_that_is_too_large() -> None:
     async with team(cache={"ttl_seconds": 1, "max_entry_bytes": 1500}) as (client, _):
         short = [await said(client, model="math")]
