@@ -22,6 +22,9 @@ from gateway.settings import Settings
 
 __all__ = ["Server", "Uvicorn", "listening_socket", "run", "running"]
 BACKLOG = 2048
+SELDOM = (20_000, 20, 50)
+"""When a gateway's garbage is looked for, instead of after each 700 objects: requests leave next to none in cycles, and
+looking took a third of their time (docs/benchmarks.md)."""
 
 
 def run(serving: Coroutine[Any, Any, None]) -> None:
@@ -74,7 +77,8 @@ class Server:
 
         The lifespan is entered here and not by uvicorn, which would turn a failed start into a traceback.
         `alone` in its process, it keeps what is there after the start (hundreds of thousands of objects) out of
-        garbage collection, which would look at all of it again and again, with every request waiting.
+        garbage collection, which would look at all of it again and again, with every request waiting, and has the
+        rest looked at `SELDOM`.
 
         Raises:
             ServiceError: what made the start fail.
@@ -86,6 +90,7 @@ class Server:
                 if alone:
                     gc.collect()
                     gc.freeze()
+                    gc.set_threshold(*SELDOM)
                 await self._uvicorn.serve(sockets=list(listeners))
 
     async def run_until_signal(self, *listeners: socket.socket, leader: int | None = None) -> None:
