@@ -69,7 +69,7 @@ class Form:
             error = next(_validator(self.schema).iter_errors(value), None)
         except (TooLong, *UNCHECKABLE):
             return ""
-        return "" if error is None else f"at {error.json_path}: {_shortened(error)}"
+        return "" if error is None else _sayable(f"at {error.json_path}: {_shortened(error)}")
 
 
 def form_of(parameters: Mapping[str, Any]) -> Form | None:
@@ -147,6 +147,11 @@ async def _fitting(form: Form, task: FusionTask, report: FusionReport) -> Answer
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _sayable(text: str) -> str:
+    """Return a text without half surrogates, which JSON can name and UTF-8 cannot say."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _shortened(error: ValidationError) -> str:

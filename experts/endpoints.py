@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from experts.types import Endpoint, Usage
 
 Body = Mapping[str, Any]
+MOST_TOKENS = 2**40
+"""That any answer can have used: a server that says more is wrong, and sums of more could not be written as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,4 +148,4 @@ def _read(usage: Body) -> int:
 
 def _count(usage: Body, key: str) -> int:
     value = usage.get(key)
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if isinstance(value, int) and 0 < value <= MOST_TOKENS else 0

@@ -173,7 +173,7 @@ def _field(text: str) -> str | None:
     rest = rest[1:].lstrip()
     if string := _STRING.match(rest):
         try:
-            return str(json.loads(string[0], strict=False))
+            return str(json.loads(string[0], strict=False)).encode("utf-8", "replace").decode()  # half a surrogate
         except ValueError:
             return string[0][1:-1]
     line = rest[:LONGEST_ANSWER].partition("\n")[0].rstrip().rstrip(",}").strip()

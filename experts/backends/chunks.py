@@ -14,6 +14,7 @@ import orjson
 
 from experts import sse
 from experts.depth import nested_too_deep
+from experts.endpoints import MOST_TOKENS
 from experts.errors import ExpertProtocolError, ExpertUnavailable
 from experts.types import AnswerChunk, Usage
 
@@ -208,7 +209,7 @@ def _plain(choice: object) -> bool:
 
 
 def _count(tokens: object) -> bool:
-    return tokens is None or (isinstance(tokens, int) and tokens >= 0)
+    return tokens is None or (isinstance(tokens, int) and 0 <= tokens <= MOST_TOKENS)
 
 
 def _well_formed_choice(choice: object) -> bool:

@@ -11,8 +11,9 @@ as much again. What is asked seldom (probes, adapters) stays with httpx; its err
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 import httpx
@@ -26,6 +27,10 @@ IDLE_SOCKET_SECONDS = 4.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 ENDING_SECONDS = 0.05
 """How long the end of a response is waited for after its last event, so that its connection can serve again."""
+LONGEST_SHORT_BYTES = 1024 * 1024
+"""Of an answer that is to be short: a refusal, a list of models. What a server says beyond it is not read."""
+DECODED = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
+"""What was true of a body on its way, and is not once it has been read."""
 PATIENT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
 
 
@@ -40,7 +45,8 @@ class Client(httpx.AsyncClient):
     def __init__(self) -> None:
         self._carrier = AiohttpTransport(client=_session)
         timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_SECONDS)
-        super().__init__(transport=self._carrier, timeout=timeout, follow_redirects=False)
+        nobodys = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # a server's cookie is nobody else's
+        super().__init__(transport=self._carrier, timeout=timeout, follow_redirects=False, cookies=nobodys)
 
     def _aiohttp(self) -> aiohttp.ClientSession:
         if not isinstance(self._carrier.client, aiohttp.ClientSession):
@@ -63,6 +69,23 @@ class Client(httpx.AsyncClient):
             ) as response:
                 yield response
 
+    async def short(
+        self, method: str, url: str, headers: Mapping[str, str], seconds: float, content: bytes = b""
+    ) -> httpx.Response:
+        """Ask for a short answer and return all of it, in time however it drips.
+
+        Raises:
+            httpx.HTTPError: it did not come.
+        """
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self.stream(method, url, content=content, headers=headers, timeout=seconds) as response,
+            ):
+                return await shortened(response)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(f"no whole answer within {seconds} s") from error
+
 
 def make_client() -> Client:
     """Return the client; whoever calls this closes it."""
@@ -70,9 +93,31 @@ def make_client() -> Client:
 
 
 async def as_httpx(response: aiohttp.ClientResponse) -> httpx.Response:
-    """Return the whole response, read to its end, in httpx's words."""
-    content = await response.read()
-    return httpx.Response(response.status, headers=dict(response.headers), content=content)
+    """Return a short response, read to its end, in httpx's words."""
+    content = await beginning(response.content.iter_any())
+    return httpx.Response(response.status, headers=without_decoded(response.raw_headers), content=content)
+
+
+async def shortened(response: httpx.Response) -> httpx.Response:
+    """Return a response that is to be short, read to its end or as far as such a one goes."""
+    content = await beginning(response.aiter_bytes())
+    kept = without_decoded(response.headers.raw)
+    return httpx.Response(response.status_code, headers=kept, content=content, request=response.request)
+
+
+async def beginning(pieces: AsyncIterator[bytes]) -> bytes:
+    """Return what a short answer says, and no more than one may say."""
+    read = bytearray()
+    async for piece in pieces:
+        read += piece
+        if len(read) >= LONGEST_SHORT_BYTES:
+            break
+    return bytes(read[:LONGEST_SHORT_BYTES])
+
+
+def without_decoded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a body that has been read, and unpacked where it was packed."""
+    return [(name, value) for name, value in headers if name.lower() not in DECODED]
 
 
 async def ended(response: aiohttp.ClientResponse) -> None:

@@ -16,7 +16,7 @@ import orjson
 
 from experts import sse
 from experts.backends.chunks import ChunkReader
-from experts.backends.client import Client, as_httpx, ended, until_ended
+from experts.backends.client import Client, as_httpx, ended, shortened, until_ended
 from experts.backends.relaying import EVENTS, RelayedEvents, is_missing, relayed_whole
 from experts.errors import (
     EndpointMissing,
@@ -33,6 +33,10 @@ from experts.types import AnswerChunk, ExpertCall, Relay
 
 PROBE_TIMEOUT_SECONDS = 3.0
 OVERLOADED = frozenset({429, 503})
+LONGEST_NAMES = 500
+"""Characters of the names that a server lists instead of the one it should."""
+MOST_WHOLE_BYTES = 256 * 1024 * 1024
+"""Of an answer that comes in one piece: embeddings of a few thousand texts take a hundred million."""
 LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 HTTPX_ERRORS: dict[type[httpx.HTTPError], tuple[type[ExpertError], str]] = {
     httpx.ReadTimeout: (ExpertTimeout, "stopped answering"),
@@ -100,13 +104,13 @@ class OpenAIBackend:
                         yield chunk
             else:
                 kind = response.headers.get("content-type", "application/json")
-                yield relayed_whole(name, relay.endpoint, await response.aread(), kind)
+                yield relayed_whole(name, relay.endpoint, await within(name, response), kind)
 
     async def probe(self, expert: Expert, replica: Replica) -> None:
         """Return when the server lists the expert's model."""
         listed = await self._listed_models(expert, replica)
         if expert.config.served_model not in listed:
-            known = ", ".join(sorted(listed)) or "nothing"
+            known = ", ".join(sorted(listed))[:LONGEST_NAMES] or "nothing"
             raise ExpertUnavailable(
                 expert.name,
                 f"The server of expert '{expert.name}' serves {known}, not '{expert.config.served_model}'.",
@@ -114,9 +118,8 @@ class OpenAIBackend:
 
     async def _listed_models(self, expert: Expert, replica: Replica) -> set[str]:
         async with translated(expert.name):
-            response = await self._client.get(
-                f"{replica.base_url}/models", headers=headers(replica), timeout=PROBE_TIMEOUT_SECONDS
-            )
+            url = f"{replica.base_url}/models"
+            response = await self._client.short("GET", url, headers(replica), PROBE_TIMEOUT_SECONDS)
             await raise_for_status(expert.name, response)
         return listed_models(expert.name, response)
 
@@ -128,7 +131,7 @@ def listed_models(expert: str, response: httpx.Response) -> set[str]:
         ExpertProtocolError: it is none.
     """
     try:
-        return {model["id"] for model in orjson.loads(response.content)["data"]}
+        return {str(model["id"]) for model in orjson.loads(response.content)["data"]}
     except (orjson.JSONDecodeError, KeyError, TypeError):
         message = f"The server of expert '{expert}' does not list models as OpenAI does."
         raise ExpertProtocolError(expert, message) from None
@@ -158,6 +161,8 @@ async def translated(expert: str) -> AsyncIterator[None]:
         raise ExpertProtocolError(expert, f"Expert '{expert}': {error}.") from error
     except aiohttp.ClientError as error:  # what httpx_aiohttp has no word for: a status line that is none, say
         raise ExpertProtocolError(expert, f"Expert '{expert}' sent what is not HTTP.") from error
+    except UnicodeError as error:  # bytes in a status line that are no text
+        raise ExpertProtocolError(expert, f"Expert '{expert}' sent what is not HTTP.") from error
 
 
 async def raise_for_status(expert: str, response: httpx.Response) -> None:
@@ -179,12 +184,29 @@ async def raise_for_status(expert: str, response: httpx.Response) -> None:
 async def raise_for_relay(expert: str, relay: Relay, response: httpx.Response) -> None:
     """Raise what an answer on another endpoint than chat means, if it is none that can be passed on."""
     status = response.status_code
-    if status >= 400 and is_missing(status, await response.aread()):
-        raise EndpointMissing(expert, relay.endpoint)
-    await raise_for_status(expert, response)
+    if status >= 400:
+        refusal = await shortened(response)
+        if is_missing(status, refusal.content):
+            raise EndpointMissing(expert, relay.endpoint)
+        await raise_for_status(expert, refusal)
     events = response.headers.get("content-type", "").startswith(EVENTS)
     if status >= 300 or events != relay.stream:
         raise ExpertProtocolError(expert, f"Expert '{expert}' answered {status} with something else than was asked.")
+
+
+async def within(expert: str, response: httpx.Response) -> bytes:
+    """Return an answer that comes in one piece.
+
+    Raises:
+        ExpertProtocolError: it is larger than any may be.
+    """
+    pieces, size = [], 0
+    async for piece in response.aiter_bytes():
+        pieces.append(piece)
+        size += len(piece)
+        if size > MOST_WHOLE_BYTES:
+            raise ExpertProtocolError(expert, f"Expert '{expert}' sent more than {MOST_WHOLE_BYTES} bytes.")
+    return b"".join(pieces)
 
 
 def error_object(response: httpx.Response) -> dict[str, Any]:
@@ -196,13 +218,18 @@ def error_object(response: httpx.Response) -> dict[str, Any]:
     found = body.get("error", body) if isinstance(body, dict) else {}
     if not isinstance(found, dict):
         found = {"message": str(found)}
-    text = found.get("message") or found.get("detail") or response.text[:500] or response.reason_phrase
+    text = found.get("message") or found.get("detail") or words_of(response) or response.reason_phrase
     return {
         "type": found.get("type"),
         "param": found.get("param"),
         "code": found.get("code"),
         "message": text,
     }
+
+
+def words_of(response: httpx.Response) -> str:
+    """Return the beginning of a body as text, whatever encoding it says: some are none, and of some comes no text."""
+    return response.content[:500].decode("utf-8", "replace")
 
 
 def retry_after_seconds(response: httpx.Response) -> float:

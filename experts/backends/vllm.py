@@ -38,7 +38,7 @@ class VllmBackend(OpenAIBackend):
         """Return when the model process is alive and the server lists the expert's model."""
         async with translated(expert.name):
             url = f"{root_of(replica)}/health"
-            response = await self._client.get(url, headers=headers(replica), timeout=PROBE_TIMEOUT_SECONDS)
+            response = await self._client.short("GET", url, headers(replica), PROBE_TIMEOUT_SECONDS)
             await raise_for_status(expert.name, response)
         await super().probe(expert, replica)
 
@@ -109,7 +109,7 @@ class VllmBackend(OpenAIBackend):
 
     async def _get(self, expert: str, url: str, replica: Replica) -> httpx.Response:
         async with translated(expert):
-            response = await self._client.get(url, headers=headers(replica), timeout=PROBE_TIMEOUT_SECONDS)
+            response = await self._client.short("GET", url, headers(replica), PROBE_TIMEOUT_SECONDS)
             await raise_for_status(expert, response)
         return response
 
@@ -119,9 +119,7 @@ class VllmBackend(OpenAIBackend):
         """Post and return the answer. `mend` says how to start a server that has no such route."""
         content = b"" if body is None else orjson.dumps(body)
         async with translated(expert):
-            response = await self._client.post(
-                url, content=content, headers=headers(replica), timeout=ADMIN_TIMEOUT_SECONDS
-            )
+            response = await self._client.short("POST", url, headers(replica), ADMIN_TIMEOUT_SECONDS, content)
             if response.status_code in (404, 405) and mend and is_missing_route(response):
                 route = response.request.url.path
                 raise ExpertRejected(expert, f"The vLLM server of '{expert}' has no {route}: {mend}.", status=404)

@@ -38,7 +38,7 @@ def parse(endpoint: Endpoint, content: bytes, headers: Mapping[str, str]) -> Cha
     messages, parameters = READINGS[endpoint](body)
     stream = endpoint != "embeddings" and typed(body, "stream", bool, False)
     before, after = cut(content)
-    known = {name: headers[name] for name in PROTOCOL_HEADERS if name in headers} if endpoint == "messages" else {}
+    known = protocol_headers(headers) if endpoint == "messages" else {}
     return ChatRequest(
         model=model,
         messages=messages,
@@ -48,6 +48,19 @@ def parse(endpoint: Endpoint, content: bytes, headers: Mapping[str, str]) -> Cha
         session=headers.get("x-consilium-session", "")[:LONGEST_SESSION] or None,
         relay=Relay(endpoint, before, after, known, stream),
     )
+
+
+def protocol_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that belong to the protocol and go on to the expert.
+
+    Raises:
+        InvalidRequest: one of them has more in it than a header of a request may.
+    """
+    known = {name: headers[name] for name in PROTOCOL_HEADERS if name in headers}
+    for name, value in known.items():
+        if not (value.isascii() and value.isprintable()):
+            raise InvalidRequest(f"The header '{name}' must be plain ASCII.", param=name)
+    return known
 
 
 def cut(content: bytes) -> tuple[bytes, bytes]:
