@@ -17,6 +17,7 @@ from experts.errors import ServiceError
 from gateway.api import (
     atlas,
     batches,
+    cache,
     chat,
     completions,
     decisions,
@@ -69,6 +70,7 @@ NOUNS = (
     profiling,
     fusers,
     usage,
+    cache,
     operations,
     ui,
 )

@@ -26,6 +26,7 @@ from experts.types import ExpertCall, ExpertName, Message
 from gateway.auth import AdminKey, Keyring
 from gateway.batches import Desk, opened_desk
 from gateway.cache import Replays
+from gateway.cache.forgetting import Forgetting
 from gateway.cache.opening import opened_replays
 from gateway.catalogue import Catalogue, Consequences, FileReader, Registrar
 from gateway.catalogue.records import file_entries
@@ -79,6 +80,7 @@ class Services:
     ledger: Ledger
     gate: Gate
     replays: Replays
+    forgetting: Forgetting
     tracing: Tracing | None
     feedback: Feedback
     jobs: Jobs
@@ -220,6 +222,9 @@ async def open_services(
         probes = Probes(backends)
         consequences = Consequences(catalogue, dispatcher, pipeline, probes)
         consequences.begin(stack)
+        replays, forgetting = opened_replays(
+            settings, config, catalogue=catalogue, fusers=fusers.best_first, metrics=metrics, stack=stack
+        )
         services = Services(
             settings=settings,
             config=config,
@@ -234,9 +239,8 @@ async def open_services(
             ledger=ledger,
             gate=gate,
             tracing=opened_tracing(settings, stack),
-            replays=opened_replays(
-                settings, config, catalogue=catalogue, fusers=fusers.best_first, metrics=metrics, stack=stack
-            ),
+            replays=replays,
+            forgetting=forgetting,
             feedback=await open_feedback(config.routing, learner, split, pipeline, metrics, stack),
             jobs=(jobs := await stack.enter_async_context(Jobs(store))),
             desk=(

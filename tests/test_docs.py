@@ -68,7 +68,7 @@ def test_every_error_code_is_explained() -> None:
 def test_every_route_is_explained() -> None:
     config = load_config(config_path("builtin:pocket"))
     paths = create_app(Settings(), config, Path()).openapi()["paths"]
-    told = re.findall(r"`(?:GET|POST) ([^`]+)`", page("api"))
+    told = re.findall(r"`(?:GET|POST|DELETE) ([^`]+)`", page("api"))
 
     assert sorted(paths) == sorted(set(told))
 

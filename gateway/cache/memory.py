@@ -57,6 +57,13 @@ class MemoryCache:
         self._entries[key] = fresh
         self.bytes += fresh.size
 
+    async def forget(self, owner: str | None) -> int:
+        """Drop it; see `AnswerCache.forget`."""
+        gone = [key for key in self._entries if owner is None or key.startswith(f"{owner}:")]
+        for key in gone:
+            self._drop(key)
+        return len(gone)
+
     async def aclose(self) -> None:
         """Forget everything."""
         self._entries.clear()

@@ -1,4 +1,4 @@
-"""Build what gives answers again from what a gateway has."""
+"""Build what gives answers again, and what has them forgotten, from what a gateway has."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from contextlib import AsyncExitStack
 from experts.types import ExpertName
 from gateway.cache.base import AnswerCache
 from gateway.cache.config import CacheConfig
+from gateway.cache.forgetting import Forgetting
 from gateway.cache.memory import MemoryCache
 from gateway.cache.replays import Replays
 from gateway.catalogue import Catalogue
+from gateway.catalogue.recurring import forever
 from gateway.configuration import GatewayConfig
+from gateway.improvement import run_beside
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 from router.types import RoutingDecision
@@ -25,8 +28,8 @@ def opened_replays(
     fusers: Callable[[RoutingDecision], tuple[ExpertName, ...]],
     metrics: Metrics,
     stack: AsyncExitStack,
-) -> Replays:
-    """Return it: answers are in Redis where there is one, else in this process. Closed with the stack."""
+) -> tuple[Replays, Forgetting]:
+    """Return both: answers are in Redis where there is one, else in this process. Closed with the stack."""
 
     def counted(outcome: str) -> None:
         metrics.cache.labels(outcome).inc()
@@ -41,7 +44,9 @@ def opened_replays(
         counted=counted,
     )
     stack.push_async_callback(replays.aclose)
-    return replays
+    forgetting = Forgetting(catalogue.store, replays)
+    run_beside(stack, forever("forgetting answers", forgetting.follow), "cache-forgetting")
+    return replays, forgetting
 
 
 def cache_of(settings: Settings, config: CacheConfig, failed: Callable[[], object]) -> AnswerCache:

@@ -17,6 +17,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from experts.store import StoreError
 from experts.store.redis import connected, where
 from gateway.cache.base import ENTRY_BYTES, Kept
 from gateway.logs import facts
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 CALL_SECONDS = 0.25
 """The longest a look waits: an answer made anew beats one that is late."""
 REST_SECONDS = 1.0
+FORGET_SECONDS, FORGET_AT_ONCE = 30.0, 1000
 
 GET = """
 local content = redis.call('GET', KEYS[1])
@@ -62,6 +64,19 @@ for place = 2, 4 do redis.call('PEXPIRE', KEYS[place], 2 * ttl) end
 return total + size
 """
 
+FORGET = """
+local total = tonumber(redis.call('GET', KEYS[3]) or '0')
+local count = 0
+for place = 2, #ARGV do
+  total = total - tonumber(redis.call('HGET', KEYS[2], ARGV[place]) or '0')
+  redis.call('HDEL', KEYS[2], ARGV[place])
+  redis.call('ZREM', KEYS[1], ARGV[place])
+  count = count + redis.call('DEL', ARGV[1] .. ARGV[place])
+end
+if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('SET', KEYS[3], math.max(0, total), 'KEEPTTL') end
+return count
+"""
+
 
 class RedisCache:
     """Keeps in a Redis; see `AnswerCache`. Opening connects to nothing; the first call does.
@@ -87,6 +102,7 @@ class RedisCache:
         self._prefix = f"{{{namespace}}}:cache:answer:"
         self._books = [f"{{{namespace}}}:cache:{name}" for name in ("until", "sizes", "bytes")]
         self._get, self._put = self._redis.register_script(GET), self._redis.register_script(PUT)
+        self._forget = self._redis.register_script(FORGET)
         self._rests_until = 0.0
 
     async def get(self, key: str) -> Kept | None:
@@ -103,6 +119,23 @@ class RedisCache:
         if size <= self._max:
             args: list[str | bytes | int] = [key, content, size, self._ttl_ms, self._max, self._prefix]
             await self._called(lambda: self._put(keys=[self._prefix + key, *self._books], args=args))
+
+    async def forget(self, owner: str | None) -> int:
+        """Drop it, some at a time; see `AnswerCache.forget`."""
+        try:
+            async with asyncio.timeout(FORGET_SECONDS):
+                members = [
+                    str(member) async for member, _ in self._redis.zscan_iter(self._books[0], count=FORGET_AT_ONCE)
+                ]
+                gone = [member for member in members if owner is None or member.startswith(f"{owner}:")]
+                counts = [
+                    await self._forget(keys=self._books, args=[self._prefix, *gone[start : start + FORGET_AT_ONCE]])
+                    for start in range(0, len(gone), FORGET_AT_ONCE)
+                ]
+        except (RedisError, OSError) as error:
+            told = f"Kept answers cannot be forgotten now: the Redis at {self._where} does not answer."
+            raise StoreError(told) from error
+        return sum(map(int, counts))
 
     async def aclose(self) -> None:
         """Close the connections; what is kept stays until it expires."""

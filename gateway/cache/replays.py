@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -39,6 +39,16 @@ from router.types import RoutingDecision
 HIT, MISS, BYPASS = "hit", "miss", "bypass"
 KEEPING_AT_ONCE = 64
 Records = Mapping[ExpertName, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Under which key an answer may be kept, what was so when it was asked for, and who waits for it."""
+
+    key: str
+    world: Snapshot
+    era: int
+    land: Land
 
 
 class Replays:
@@ -69,6 +79,7 @@ class Replays:
         self._counted = counted
         self._known: tuple[Snapshot, Records] = ({}, {})
         self._flights = Flights()
+        self._era = 0
         self._keeping = Background("cache-keep", KEEPING_AT_ONCE)
 
     def wanted(self, request: ChatRequest, client: Client) -> bool:
@@ -86,11 +97,21 @@ class Replays:
         key = self._key(client.key_id, request, answering, world)
         kept = None if wish == "refresh" else await self._found(key, request)
         if kept is None:
-            chunks = self._listened(request, answering, key, world, self._flights.begin(key))
+            asked = _Asked(key, world, self._era, self._flights.begin(key))
+            chunks = self._listened(request, answering, asked)
             return self._told(replace(answering, stream=FusedStream(chunks, answering.stream.report)), MISS)
         await answering.stream.aclose()
         hit = replace(answering, stream=stream_of(kept.content), age_seconds=kept.age_seconds)
         return self._told(hit, HIT)
+
+    async def forget(self, owner: str | None) -> int:
+        """Forget the answers of one key's id, or of all, and keep none that is under way; returns how many there were.
+
+        Raises:
+            StoreError: some may be left.
+        """
+        self._era += 1
+        return await self._cache.forget(owner)
 
     async def aclose(self) -> None:
         """Close the cache."""
@@ -112,7 +133,7 @@ class Replays:
     def _key(self, tenant: str, request: ChatRequest, answering: Answering, world: Snapshot) -> str:
         decision, strategy = answering.decision, answering.fusion.strategy
         records = self._records(world)
-        return key_of(
+        key = key_of(
             tenant,
             request,
             decision,
@@ -121,6 +142,7 @@ class Replays:
             records={name: records[name] for name in concerned(decision, world, strategy) if name in records},
             settings=self._settings,
         )
+        return f"{tenant}:{key}"
 
     def _records(self, world: Snapshot) -> Records:
         """Return each record's fingerprint, worked out once for each change of the experts."""
@@ -134,7 +156,7 @@ class Replays:
         return self._known[1]
 
     async def _listened(
-        self, request: ChatRequest, answering: Answering, key: str, world: Snapshot, land: Land
+        self, request: ChatRequest, answering: Answering, asked: _Asked
     ) -> AsyncGenerator[AnswerChunk, None]:
         """Pass an answer on and keep it at its end; not where it was cut, was too long, or its experts changed."""
         heard = Heard(self._config.max_entry_bytes)
@@ -144,14 +166,22 @@ class Replays:
                 async for chunk in answering.stream:
                     heard.note(chunk)
                     if heard.too_much:
-                        land(None)  # nobody needs to wait for it any longer
+                        asked.land(None)  # nobody needs to wait for it any longer
                     yield chunk
-            if not heard.too_much and self._registry.snapshot is world:
+            if not heard.too_much and self._may_keep(asked):
                 content = self._kept(request, answering, heard.chunks)
             if content is not None:
-                self._keeping.start(self._cache.put(key, content))
+                self._keeping.start(self._put(asked, content))
         finally:
-            land(content)
+            asked.land(content)
+
+    def _may_keep(self, asked: _Asked) -> bool:
+        """Say whether the experts are still those that were asked, and nobody had answers forgotten since."""
+        return self._registry.snapshot is asked.world and self._era == asked.era
+
+    async def _put(self, asked: _Asked, content: bytes) -> None:
+        if self._may_keep(asked):
+            await self._cache.put(asked.key, content)
 
     def _kept(self, request: ChatRequest, answering: Answering, heard: list[AnswerChunk]) -> bytes | None:
         """Return an answer as it is kept; None where it is not."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from experts.store import StoreError
 from gateway.cache.base import ENTRY_BYTES, AnswerCache
 from gateway.cache.memory import MemoryCache
 from gateway.cache.redis import RedisCache
@@ -148,3 +149,38 @@ async def test_a_redis_that_is_away_is_a_miss_and_is_found_again() -> None:
 
     assert [None, None, None, b"after"] == [*away, *back]
     assert [1] == failures
+
+
+async def test_one_owners_answers_are_forgotten_or_everybodys_and_the_room_is_free_again(opened: Open) -> None:
+    cache = opened()
+    for key in ("ann:1", "ann:2", "anna:1", "bob:1"):
+        await cache.put(key, CONTENT)
+    counts = [await cache.forget("ann"), await cache.forget("ann"), await cache.forget("*"), await cache.forget("a")]
+    left = await kept(cache, "ann:1", "ann:2", "anna:1", "bob:1")
+    counts.append(await cache.forget(None))
+    gone = await kept(cache, "anna:1", "bob:1")
+    for key in "abcd":
+        await cache.put(key, CONTENT)
+
+    assert [2, 0, 0, 0, 2] == counts
+    assert [None, None, CONTENT, CONTENT] == left
+    assert [None, None] == gone
+    assert [CONTENT] * 4 == await kept(cache, *"abcd")
+
+
+@pytest.mark.redis
+async def test_thousands_in_redis_are_forgotten_and_a_redis_that_is_away_says_that_they_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.cache.redis.CALL_SECONDS", 30.0)  # so many at once, on a busy machine
+    with redis_server() as server:
+        cache = RedisCache(server.url, 60, 10_000_000)
+        for start in range(0, 2500, 50):
+            await asyncio.gather(*(cache.put(f"ann:{number}", b"x") for number in range(start, start + 50)))
+        count = await cache.forget("ann")
+        server.kill()
+        with pytest.raises(StoreError):
+            await cache.forget("ann")
+        await cache.aclose()
+
+    assert 2500 == count
