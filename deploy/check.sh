@@ -38,6 +38,7 @@ inside() { # a command in the image's files: no writing but to /tmp and the stat
     mount -t tmpfs -o mode=1777 tmpfs "$files/tmp"
     mount -t proc proc "$files/proc"
     mount --bind /dev "$files/dev"
+    mount -t tmpfs -o mode=1777,size=1g tmpfs "$files/dev/shm"
     mount --bind /sys "$files/sys"
     [[ ! -d $files/var/lib/consilium ]] || mount -t tmpfs -o uid=10001,gid=10001,mode=700 tmpfs "$files/var/lib/consilium"
     [[ ! -d $files/etc/consilium ]] || mount --bind deploy/consilium "$files/etc/consilium"
@@ -49,10 +50,11 @@ ended() { # stop what runs inside: with the first process of its namespace, the 
   wait || true
 }
 
-healthy() { # the image's own health check, asked until it passes
+healthy() { # the image's own health check, asked until it passes or there is nobody left to ask
   local files=$1 path=$2 url=$3
   for _ in $(seq 120); do
     if inside "$files" PATH="$path" python -c "import urllib.request as u; u.urlopen('$url', timeout=4)" 2>/dev/null; then return; fi
+    [[ -n $(jobs -rp) ]] || break
     sleep 1
   done
   return 1
