@@ -17,7 +17,7 @@ import orjson
 from experts import sse
 from experts.backends.chunks import ChunkReader
 from experts.backends.client import Client, as_httpx, ended, shortened, until_ended
-from experts.backends.relaying import EVENTS, RelayedEvents, is_missing, relayed_whole
+from experts.backends.relaying import EVENTS, RelayedEvents, is_missing, relayed_whole, unpaused
 from experts.errors import (
     EndpointMissing,
     ExpertError,
@@ -104,7 +104,9 @@ class OpenAIBackend:
                         yield chunk
             else:
                 kind = response.headers.get("content-type", "application/json")
-                yield relayed_whole(name, relay.endpoint, await within(name, response), kind)
+                async with aclosing(unpaused(expert, call, response.aiter_bytes())) as pieces:
+                    answer = await within(name, pieces)
+                yield relayed_whole(name, relay.endpoint, answer, kind)
 
     async def probe(self, expert: Expert, replica: Replica) -> None:
         """Return when the server lists the expert's model."""
@@ -194,14 +196,14 @@ async def raise_for_relay(expert: str, relay: Relay, response: httpx.Response) -
         raise ExpertProtocolError(expert, f"Expert '{expert}' answered {status} with something else than was asked.")
 
 
-async def within(expert: str, response: httpx.Response) -> bytes:
+async def within(expert: str, content: AsyncIterator[bytes]) -> bytes:
     """Return an answer that comes in one piece.
 
     Raises:
         ExpertProtocolError: it is larger than any may be.
     """
     pieces, size = [], 0
-    async for piece in response.aiter_bytes():
+    async for piece in content:
         pieces.append(piece)
         size += len(piece)
         if size > MOST_WHOLE_BYTES:

@@ -5,6 +5,8 @@ Apart from the backends because it knows no transport: it is given the bytes.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
@@ -13,8 +15,9 @@ import orjson
 
 from experts import sse
 from experts.endpoints import READERS, Said
-from experts.errors import ExpertProtocolError, ExpertUnavailable
-from experts.types import Endpoint, RelayChunk
+from experts.errors import DeadlinePassed, ExpertProtocolError, ExpertTimeout, ExpertUnavailable
+from experts.registry import Expert
+from experts.types import Endpoint, ExpertCall, RelayChunk
 
 EVENTS = "text/event-stream"
 UNKNOWN = "application/octet-stream"
@@ -51,6 +54,28 @@ class RelayedEvents:
             yield RelayChunk(NO_CHOICES, text=said.text, usage=said.usage, data=frame, hollow=said.hollow)
         if not self.ended:
             raise ExpertUnavailable(self._expert, f"Expert '{self._expert}' broke off its answer before the end.")
+
+
+async def unpaused(expert: Expert, call: ExpertCall, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield the pieces of an answer that comes as one: slow to begin, perhaps, but going on once it has begun.
+
+    Raises:
+        ExpertTimeout: it pauses for longer than the expert may.
+        DeadlinePassed: it pauses for longer than the request allows.
+    """
+    own, asked = expert.config.limits.idle_timeout_seconds, math.inf if call.idle_seconds is None else call.idle_seconds
+    patience = None
+    while True:
+        try:
+            async with asyncio.timeout(patience):
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            kind = ExpertTimeout if own <= asked else DeadlinePassed
+            raise kind(expert.name, f"Expert '{expert.name}' stopped in the middle of its answer.") from None
+        if piece is None:
+            return
+        yield piece
+        patience = min(own, asked)
 
 
 def relayed_whole(expert: str, endpoint: Endpoint, content: bytes, content_type: str) -> RelayChunk:

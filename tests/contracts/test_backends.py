@@ -32,8 +32,8 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[OpenAIBackend
         yield BACKENDS[request.param](client)
 
 
-def expert_at(url: str) -> Expert:
-    config = ExpertConfig.model_validate({"name": "fake", "replicas": [{"base_url": url}]})
+def expert_at(url: str, **limits: float) -> Expert:
+    config = ExpertConfig.model_validate({"name": "fake", "replicas": [{"base_url": url}], "limits": limits})
     return Expert(config, config.profile(), static_replicas(config))
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import pytest
 
 from experts.backends import BACKENDS, OpenAIBackend, make_client
 from experts.errors import (
+    DeadlinePassed,
     EndpointMissing,
     ExpertError,
     ExpertOverloaded,
     ExpertProtocolError,
     ExpertRejected,
+    ExpertTimeout,
     ExpertUnavailable,
 )
 from experts.types import Endpoint, ExpertCall, Relay, RelayChunk
@@ -59,6 +61,50 @@ async def test_body_and_answer_pass_bit_for_bit(backend: OpenAIBackend, endpoint
     assert chunk.usage is not None
     assert (3, 0) == (chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
     assert "2023-06-01" == fake.endpoints.headers[0]["anthropic-version"]
+
+
+@asynccontextmanager
+async def sending(*pieces: bytes, pause_seconds: float, announced: int) -> AsyncIterator[str]:
+    """Run a server whose answer to anything is a JSON body of so many bytes, piece by piece; yields its URL."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {announced}\r\n\r\n"
+        writer.write(head.encode())
+        for piece in pieces:
+            await asyncio.sleep(pause_seconds)
+            writer.write(piece)
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+
+
+@pytest.mark.parametrize(
+    ("idle_seconds", "error"), [(None, ExpertTimeout), (0.1, DeadlinePassed)], ids=["expert", "request"]
+)
+async def test_a_whole_answer_that_stops_in_the_middle_is_given_up_as_a_stream_is(
+    backend: OpenAIBackend, idle_seconds: float | None, error: type[ExpertError]
+) -> None:
+    async with sending(b'{"text": "one', pause_seconds=0.0, announced=100) as url:
+        expert = expert_at(url, idle_timeout_seconds=0.3)
+        call = ExpertCall("fake", (), relay=relay_of("responses"), idle_seconds=idle_seconds)
+        async with asyncio.timeout(5):
+            with pytest.raises(error, match="in the middle"):
+                [chunk async for chunk in backend.relay(expert, expert.replicas[0], call)]
+
+
+async def test_a_whole_answer_may_be_slow_to_begin_and_come_in_pieces(backend: OpenAIBackend) -> None:
+    pieces = [b'{"text": ', b'"one"', b"}"]
+    async with sending(*pieces, pause_seconds=0.2, announced=len(b"".join(pieces))) as url:
+        expert = expert_at(url, idle_timeout_seconds=0.3)
+        call = ExpertCall("fake", (), relay=relay_of("responses"))
+        chunks = [chunk async for chunk in backend.relay(expert, expert.replicas[0], call)]
+
+    assert [b"".join(pieces)] == [chunk.data for chunk in chunks if isinstance(chunk, RelayChunk)]
 
 
 @pytest.mark.parametrize("endpoint", STREAMED)
