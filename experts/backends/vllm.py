@@ -93,12 +93,6 @@ class VllmBackend(OpenAIBackend):
         response = await self._get(expert, f"{root_of(replica)}/is_sleeping", replica)
         return bool(parsed(expert, response)["is_sleeping"])
 
-    async def token_count(self, expert: Expert, replica: Replica, text: str) -> int:
-        """Return how many tokens a text has for this expert's model, special ones included."""
-        body = {"model": expert.config.served_model, "prompt": text}
-        response = await self._post(expert.name, f"{root_of(replica)}/tokenize", replica, body)
-        return int(parsed(expert.name, response)["count"])
-
     async def _ask_workers(self, expert: str, replica: Replica, method: str, *args: Any) -> list[str]:
         body = {"method": method, "args": list(args)}
         response = await self._post(expert, f"{root_of(replica)}/collective_rpc", replica, body, NO_SLOTS)

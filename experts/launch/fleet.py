@@ -15,7 +15,6 @@ from typing import Self
 
 from experts.errors import LaunchError
 from experts.launch.environment import VllmEnvironment
-from experts.launch.plan import FIRST_PORT
 from experts.launch.process import GRACE_SECONDS, ServerProgress, ServerState, SupervisedServer
 from experts.launch.state import log_path
 from experts.launch.supervision import Patience
@@ -62,11 +61,6 @@ class Fleet:
     def progress(self) -> tuple[ServerProgress, ...]:
         """Where each server is now."""
         return tuple(server.progress for server in self._servers.values())
-
-    @property
-    def next_port(self) -> int:
-        """A port above every server's, from which `plan_servers` may give one to a server that is added."""
-        return max((server.spec.port for server in self._servers.values()), default=FIRST_PORT - 1) + 1
 
     def server(self, expert: str) -> SupervisedServer:
         """Return the server that answers for an expert (KeyError: none of ours does)."""

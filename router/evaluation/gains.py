@@ -25,11 +25,6 @@ def gap_closed(accuracy: float, floor: float, ceiling: float) -> float | None:
     return (accuracy - floor) / (ceiling - floor) if ceiling > floor else None
 
 
-def performance_gap_recovered(accuracy: float, weak: float, strong: float) -> float | None:
-    """Return PGR = (A - weak) / (strong - weak)."""
-    return gap_closed(accuracy, weak, strong)
-
-
 def strong_share_curve(preference: Floats, weak: Floats, strong: Floats) -> tuple[Floats, Floats]:
     """Return (share of calls to the strong expert, accuracy), both (n + 1,), as the threshold on `preference` falls.
 
@@ -42,7 +37,10 @@ def strong_share_curve(preference: Floats, weak: Floats, strong: Floats) -> tupl
 
 
 def average_pgr(preference: Floats, weak: Floats, strong: Floats) -> float | None:
-    """Return APGR: the area under accuracy over the share of strong calls, as PGR; random gives 0.5."""
+    """Return APGR: the area under accuracy over the share of strong calls, as PGR = (A - weak) / (strong - weak).
+
+    Random gives 0.5.
+    """
     shares, accuracy = strong_share_curve(preference, weak, strong)
     return gap_closed(float(np.trapezoid(accuracy, shares)), float(weak.mean()), float(strong.mean()))
 

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from experts.backends import VllmBackend, make_client
-from experts.config import ExpertConfig
 from experts.errors import ExpertRejected, ExpertUnavailable
-from experts.registry import Expert, Replica, static_replicas
+from experts.registry import Replica
 from tests.fakes.expert import FakeExpert, FakeVllm, serving
 
 
@@ -73,14 +72,6 @@ async def test_slots_are_listed_and_emptied(backend: VllmBackend) -> None:
         await backend.drop_adapter("law", at, 2)
         await backend.drop_adapter("law", at, 1)
         assert await backend.adapter_ids("law", at) == set()
-
-
-async def test_tokens_are_counted_by_the_server(backend: VllmBackend) -> None:
-    fake = FakeExpert(vllm=FakeVllm())
-    async with serving(fake):
-        config = ExpertConfig.model_validate({"name": "law", "replicas": [{"base_url": fake.url}]})
-        expert = Expert(config, config.profile(), static_replicas(config))
-        assert await backend.token_count(expert, expert.replicas[0], "three short words") == 3
 
 
 async def test_nobody_listening_is_unavailable(backend: VllmBackend) -> None:

@@ -32,7 +32,7 @@ def echo(body: dict[str, Any]) -> str:
 
 @dataclass
 class FakeVllm:
-    """Adapters, sleep and token counts as vLLM answers for them.
+    """Adapters and sleep as vLLM answers for them.
 
     Args:
         refusal: why an adapter is not taken; empty takes it.
@@ -54,7 +54,6 @@ class FakeVllm:
             "/collective_rpc": self._worker,
             "/sleep": self._sleep,
             "/wake_up": self._wake,
-            "/tokenize": self._tokenize,
         }
         return [
             Route("/is_sleeping", self._is_sleeping),
@@ -94,10 +93,6 @@ class FakeVllm:
 
     async def _is_sleeping(self, _request: Request) -> Response:
         return JSONResponse({"is_sleeping": self.asleep > 0})
-
-    async def _tokenize(self, request: Request) -> Response:
-        tokens = (await request.json())["prompt"].split()
-        return JSONResponse({"count": len(tokens), "max_model_len": 100, "tokens": [*range(len(tokens))]})
 
 
 def _refused(status: int, message: str) -> Response:
