@@ -30,8 +30,9 @@ METADATA = tuple(
     )
 )
 LINK_LOCAL = (ip_network("169.254.0.0/16"), ip_network("fe80::/10"))
-CARRIERS = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"), ip_network("::/96"))
-"""IPv6 networks whose last four bytes are an IPv4 address: NAT64 (RFC 6052, 8215), IPv4-compatible (RFC 4291)."""
+CARRIERS = tuple(ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
+"""IPv6 networks whose last four bytes are an IPv4 address: NAT64 (RFC 6052, 8215), IPv4-compatible (RFC 4291),
+IPv4-translated (RFC 2765)."""
 
 
 def forbidden(text: str) -> bool:

@@ -15,6 +15,7 @@ import pytest
 
 from experts.addresses import forbidden, guarded_socket, hands_out_credentials
 from experts.backends.client import Client, make_client
+from experts.config import ReplicaConfig
 from gateway.settings import Settings
 from tests.conftest import expert_record, gateway_over
 from tests.fakes.expert import FakeExpert, serving
@@ -37,6 +38,11 @@ METADATA = [
     "[0:0:0:0:0:ffff:a9fe:a9fe]",
     "[::169.254.169.254]",
     "[64:ff9b::a9fe:a9fe]",
+    "[::ffff:0:169.254.169.254]",
+    "0xa9fea9fe.",
+    "%31%36%39.254.169.254",
+    "metadata。google。internal",
+    "metadata.google.internal..",
     "[64:ff9b:1::a9fe:a9fe]",
     "[2002:a9fe:a9fe::]",
     "[2001:0:0:0:0:0:5601:5601]",
@@ -67,6 +73,13 @@ NO_URLS = [
     "http://127.0.0.1\r\nx-injected: yes/v1",
     "http://127.0.0.1:99999/v1",
     "http://\x00/v1",
+    "http+unix://%2frun%2fdocker.sock/v1",
+    "http://169.254.169.254%2f@127.0.0.1/v1",
+    "http://[fe80::1%25eth0]/v1",
+    "http://169.254.169.254:80\\@127.0.0.1/v1",
+    "http:169.254.169.254",
+    "http:///169.254.169.254/v1",
+    "http://169.254.169.254\t/v1",
     f"http://{'a' * 3000}/v1",
 ]
 
@@ -98,6 +111,13 @@ def test_what_is_no_web_address_is_refused(admin: httpx.Client, url: str) -> Non
     assert 400 == answer.status_code
     assert "" == wrong(answer.status_code, answer.headers, answer.content)
     assert "secret@" not in answer.text
+
+
+def test_what_was_checked_is_what_is_called() -> None:
+    """Parsers differ over a backslash; what is stored is written as it was understood here."""
+    read = ReplicaConfig.model_validate({"base_url": "http://127.0.0.1\\@169.254.169.254/v1"}).base_url
+
+    assert ("127.0.0.1", "127.0.0.1") == (read.host, httpx.URL(str(read)).host)
 
 
 ADMIN = {"authorization": "Bearer admin-secret"}
@@ -162,7 +182,9 @@ async def test_a_name_that_comes_to_mean_a_metadata_service_is_not_called(monkey
 
 def forget_names(client: Client) -> None:
     """Do what ten seconds do: look names up again."""
-    connector = client._aiohttp().connector
+    session = client._carrier.client
+    assert isinstance(session, aiohttp.ClientSession)
+    connector = session.connector
     assert isinstance(connector, aiohttp.TCPConnector)
     connector.clear_dns_cache()
 
