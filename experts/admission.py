@@ -11,7 +11,7 @@ free: nobody overtakes, and no wake-up is lost.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from experts.config import LimitsConfig
@@ -63,6 +63,23 @@ class Admission:
         finally:
             lane.leave(turn, priority, client)
             self._count(expert, lane)
+
+    def spare(
+        self, expert: ExpertName, limits: LimitsConfig, priority: int = 0, client: str = "", share: int = 1
+    ) -> Callable[[], None] | None:
+        """Take a place beside one that is held, if one is free and no other call waits; returns what gives it back."""
+        lane = self._lanes.setdefault(expert, _Lane())
+        lane.resize(limits.max_in_flight)
+        if lane.waiting or lane.running >= lane.places:
+            return None
+        turn = lane.join(priority, client, share)
+        self._count(expert, lane)
+
+        def give_back() -> None:
+            lane.leave(turn, priority, client)
+            self._count(expert, lane)
+
+        return give_back
 
     async def _turn(
         self, expert: ExpertName, lane: _Lane, turn: Turn, who: tuple[int, str], max_queue: int, wait_seconds: float

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from experts.admission import Admission
@@ -189,18 +189,28 @@ class Dispatcher:
             await attempt.begin(run.first_by)
             begun = attempt
         else:
-            begun = await first_begun(attempt, lambda: self._hedge(expert, run), patience, run.first_by)
+            with ExitStack() as race:
+                begun = await first_begun(attempt, lambda: self._hedge(expert, run, race), patience, run.first_by)
         if hedge is not None:
             self.hedges.began(expert.name, hedge, begun.first_token - attempt.sent)
         return begun
 
-    def _hedge(self, expert: Expert, run: _Run) -> Attempt | None:
-        """Return a second attempt where there is a rested replica, a free place, and something saved up for it."""
-        name, admission = expert.name, self.admission
+    def _hedge(self, expert: Expert, run: _Run, race: ExitStack) -> Attempt | None:
+        """Return a second attempt where there is a rested replica, a free place, and something saved up for it.
+
+        It holds that place until the race is over.
+        """
+        call, limits = run.call, expert.config.limits
         rested = any(r.base_url not in run.tried and not self.health.rests(r.base_url) for r in expert.replicas)
-        busy = admission.waiting[name] or admission.running[name] >= expert.config.limits.max_in_flight
-        if run.facts.attempts >= self.max_attempts or not rested or busy or not self.hedges.spend(name):
+        if run.facts.attempts >= self.max_attempts or not rested:
             return None
+        give_back = self.admission.spare(expert.name, limits, call.priority, call.client, call.share)
+        if give_back is None:
+            return None
+        if not self.hedges.spend(expert.name):
+            give_back()
+            return None
+        race.callback(give_back)
         run.facts.hedges += 1
         return self._attempt(expert, run)
 

@@ -69,6 +69,27 @@ async def test_hedges_are_attempts_too() -> None:
     assert 3 == sum(len(fake.requests) for fake in dead)
 
 
+async def test_a_hedge_has_a_place_of_its_own_until_the_race_is_over() -> None:
+    fakes = [FakeExpert(first_token_delay=0.3) for _ in range(3)]
+    extra = {"hedge": {"share": 0.2, "after_seconds": 0.05}, "limits": {"max_in_flight": 2}}
+    most = 0
+    async with serving(*fakes), dispatching(math=(fakes, extra)) as dispatcher:
+        for _ in range(20):
+            dispatcher.hedges.patience("math", HedgeConfig(share=0.2))
+        first = dispatcher.open(ExpertCall("math", HELLO))
+        calls = [asyncio.create_task(first.read())]
+        await asyncio.sleep(0.15)
+        raced = dispatcher.admission.running["math"]
+        calls += [asyncio.create_task(dispatcher.open(ExpertCall("math", HELLO)).read()) for _ in range(3)]
+        while not all(call.done() for call in calls):
+            most = max(most, sum(fake.running for fake in fakes))
+            await asyncio.sleep(0.005)
+        left = dispatcher.admission.running["math"]
+
+    assert 1 == first.facts.hedges
+    assert (2, 2, 0) == (raced, most, left)
+
+
 async def test_a_whole_answer_that_breaks_off_is_asked_of_another_replica() -> None:
     breaks, whole = FakeExpert(reply=lambda _: "one two", hang_up_after=1), FakeExpert(reply=lambda _: "one two")
     async with serving(breaks, whole), dispatching(math=([breaks, whole], {})) as dispatcher:

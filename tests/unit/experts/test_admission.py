@@ -49,6 +49,21 @@ async def test_waiting_for_a_place_ends_in_time() -> None:
     assert 0 == admission.waiting["math"]
 
 
+async def test_a_spare_place_is_one_that_is_free_and_that_nobody_waits_for() -> None:
+    admission, three = Admission(), LimitsConfig(max_in_flight=3)
+    async with admission.place("math", three, 5), admission.place("math", three, 5):
+        give_back = admission.spare("math", three)
+        assert give_back is not None
+        assert 3 == admission.running["math"]
+        assert None is admission.spare("math", three)
+        waiting = asyncio.create_task(admission.place("math", three, 5).__aenter__())
+        await asyncio.sleep(0)
+        give_back()
+        await waiting
+        assert (3, 0) == (admission.running["math"], admission.waiting["math"])
+        assert None is admission.spare("math", three)
+
+
 async def test_experts_do_not_share_places() -> None:
     admission = Admission()
     async with admission.place("math", LIMITS, 5), admission.place("law", LIMITS, 0.05):
