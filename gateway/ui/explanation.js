@@ -39,10 +39,11 @@ function domains(scores, confidence) {
   const rows = Object.entries(scores);
   if (!rows.length) return null;
   const shown = rows.slice(0, SHOWN_DOMAINS);
-  const others = rows.slice(SHOWN_DOMAINS).reduce((sum, [, p]) => sum + p, 0);
+  const others = rows.slice(SHOWN_DOMAINS);
+  const share = percent(others.reduce((sum, [, p]) => sum + p, 0));
   return h("section", { class: "domains" }, h("h3", { text: "What it is about" }),
     h("ul", { class: "bars" }, shown.map(([name, p]) => bar(name, p, p === confidence))),
-    rows.length > SHOWN_DOMAINS && h("p", { class: "muted small", text: `${rows.length - SHOWN_DOMAINS} other domains share ${percent(others)}.` }));
+    others.length > 0 && h("p", { class: "muted small", text: others.length === 1 ? `One other domain has ${share}.` : `${others.length} other domains share ${share}.` }));
 }
 
 function bar(name, value, first) {

@@ -53,6 +53,8 @@ def test_an_expert_registered_through_the_form_answers_drains_and_leaves(
     expect(line.locator(".tag").last).to_have_text("registered")
     expect(line).to_be_in_viewport()
     expect(row(page, "maths").get_by_role("button", name="Remove")).to_have_count(0)
+    states = [box for each in page.locator(".expert .state").all() if (box := each.bounding_box())]
+    assert 1 == len({round(box["x"]) for box in states}), "what one can do to it does not move a row's columns"
 
     line.get_by_role("button", name="Ask").click()
     expect(page.get_by_label("Model")).to_have_value("gardener")
