@@ -4,24 +4,24 @@ Native httpx pools scan quadratically under load and leak slots under cancellati
 bytes, without a connection limit (admission is ours). vLLM and uvicorn close idle sockets after five
 seconds; ours are dropped after four, so that a reused socket is seldom a dead one.
 
-Answers, of which there are many, are asked of the aiohttp session itself: httpx's requests and responses cost
-as much again. What is asked seldom (probes, adapters) stays with httpx; its errors are everybody's.
+Chat answers, of which there are many, come over connections of their own (`wire`). What is asked seldom (probes,
+adapters), and what is passed on from other endpoints, stays with httpx; its errors are everybody's.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
-from httpx_aiohttp.transport import map_aiohttp_exceptions
 
 from experts.addresses import guarded_socket
 from experts.backends.reuse import Connector, once_more
+from experts.backends.wire import Connections
 
 IDLE_SOCKET_SECONDS = 4.0
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -31,7 +31,6 @@ LONGEST_SHORT_BYTES = 1024 * 1024
 """Of an answer that is to be short: a refusal, a list of models. What a server says beyond it is not read."""
 DECODED = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 """What was true of a body on its way, and is not once it has been read."""
-PATIENT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
 
 
 def _session() -> aiohttp.ClientSession:
@@ -40,34 +39,29 @@ def _session() -> aiohttp.ClientSession:
 
 
 class Client(httpx.AsyncClient):
-    """httpx's API, and `answering` for answers. Read timeouts are the dispatcher's, not the socket's."""
+    """httpx's API, and `answers` for chat. Read timeouts are the dispatcher's, not the socket's."""
 
     def __init__(self) -> None:
+        self.answers = Connections()
         self._carrier = AiohttpTransport(client=_session)
         timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_SECONDS)
         nobodys = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # a server's cookie is nobody else's
         super().__init__(transport=self._carrier, timeout=timeout, follow_redirects=False, cookies=nobodys)
 
-    def _aiohttp(self) -> aiohttp.ClientSession:
-        if not isinstance(self._carrier.client, aiohttp.ClientSession):
-            self._carrier.client = self._carrier.get_client()
-        session: aiohttp.ClientSession = self._carrier.client
-        return session
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.answers.aclose()
+        await super().aclose()
 
-    @asynccontextmanager
-    async def answering(
-        self, url: str, content: bytes, headers: Mapping[str, str]
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Post, and yield the response as soon as its head is there; left before its end, it is aborted.
-
-        Raises:
-            httpx.HTTPError: aiohttp's errors, translated.
-        """
-        with map_aiohttp_exceptions():
-            async with self._aiohttp().post(
-                url, data=content, headers=headers, timeout=PATIENT, allow_redirects=False
-            ) as response:
-                yield response
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Close all connections."""
+        await self.answers.aclose()
+        await super().__aexit__(kind, error, trace)
 
     async def short(
         self, method: str, url: str, headers: Mapping[str, str], seconds: float, content: bytes = b""
@@ -92,12 +86,6 @@ def make_client() -> Client:
     return Client()
 
 
-async def as_httpx(response: aiohttp.ClientResponse) -> httpx.Response:
-    """Return a short response, read to its end, in httpx's words."""
-    content = await beginning(response.content.iter_any())
-    return httpx.Response(response.status, headers=without_decoded(response.raw_headers), content=content)
-
-
 async def shortened(response: httpx.Response) -> httpx.Response:
     """Return a response that is to be short, read to its end or as far as such a one goes."""
     content = await beginning(response.aiter_bytes())
@@ -118,19 +106,6 @@ async def beginning(pieces: AsyncIterator[bytes]) -> bytes:
 def without_decoded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return the headers of a body that has been read, and unpacked where it was packed."""
     return [(name, value) for name, value in headers if name.lower() not in DECODED]
-
-
-async def ended(response: aiohttp.ClientResponse) -> None:
-    """Wait a moment for the end of a response that has said all it has to say: its connection can then serve again.
-
-    One that breaks now has lost nothing.
-    """
-    if response.content.at_eof():
-        return
-    with suppress(TimeoutError, aiohttp.ClientError):
-        async with asyncio.timeout(ENDING_SECONDS):
-            while not response.content.at_eof():
-                await response.content.readany()
 
 
 async def until_ended(content: AsyncIterator[bytes], ended: Callable[[], bool]) -> AsyncGenerator[bytes, None]:

@@ -16,8 +16,9 @@ import orjson
 
 from experts import sse
 from experts.backends.chunks import ChunkReader
-from experts.backends.client import Client, as_httpx, ended, shortened, until_ended
+from experts.backends.client import ENDING_SECONDS, LONGEST_SHORT_BYTES, Client, shortened, until_ended
 from experts.backends.relaying import EVENTS, RelayedEvents, is_missing, relayed_whole, unpaused
+from experts.backends.wire import Connection
 from experts.errors import (
     EndpointMissing,
     ExpertError,
@@ -32,6 +33,8 @@ from experts.trace_context import SENT_ALONG
 from experts.types import AnswerChunk, ExpertCall, Relay
 
 PROBE_TIMEOUT_SECONDS = 3.0
+UNWATCHED_SECONDS = 0.2
+"""How often an answer is looked at that nobody watches being written: often enough to see that it goes on."""
 OVERLOADED = frozenset({429, 503})
 LONGEST_NAMES = 500
 """Characters of the names that a server lists instead of the one it should."""
@@ -62,16 +65,19 @@ class OpenAIBackend:
         """Yield the answer's chunks; see `Backend.stream`."""
         content = orjson.dumps(self.request_body(expert, call))
         url = f"{replica.base_url}/chat/completions"
-        reader = ChunkReader(expert.name, joined=call.joined)
-        async with translated(expert.name), self._client.answering(url, content, headers(replica)) as response:
+        reader, pause, begun = ChunkReader(expert.name, joined=call.joined), 0.0, False
+        async with translated(expert.name), self._client.answers.post(url, content, headers(replica)) as response:
             if response.status >= 400:
-                await raise_for_status(expert.name, await as_httpx(response))
-            async for data in response.content.iter_any():
+                await raise_for_status(expert.name, await refusal(response))
+            while data := await response.read(pause):
                 for chunk in reader.read(data):
+                    begun = begun or chunk.speaks
                     yield chunk
                 if reader.ended:
-                    await ended(response)
+                    await response.end(ENDING_SECONDS)
                     return
+                if begun:
+                    pause = UNWATCHED_SECONDS if call.joined else self._client.answers.pause_seconds
         for chunk in reader.close():
             yield chunk
 
@@ -165,6 +171,14 @@ async def translated(expert: str) -> AsyncIterator[None]:
         raise ExpertProtocolError(expert, f"Expert '{expert}' sent what is not HTTP.") from error
     except UnicodeError as error:  # bytes in a status line that are no text
         raise ExpertProtocolError(expert, f"Expert '{expert}' sent what is not HTTP.") from error
+
+
+async def refusal(response: Connection) -> httpx.Response:
+    """Return a short response, as far as such a one goes, in httpx's words."""
+    content = bytearray()
+    while len(content) < LONGEST_SHORT_BYTES and (piece := await response.read()):
+        content += piece
+    return httpx.Response(response.status, headers=list(response.headers.items()), content=bytes(content))
 
 
 async def raise_for_status(expert: str, response: httpx.Response) -> None:
