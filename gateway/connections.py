@@ -1,23 +1,29 @@
-"""Clients that are slow on purpose: every connection has a time for its headers, its body, and for taking an answer.
+"""Clients that are slow or endless on purpose: every connection has a time for its headers, its body, and for taking
+an answer, and headers have a size.
 
 uvicorn closes a connection that idles between two requests and waits forever within one, so a few thousand sockets
 that send a byte a minute would use up a process's descriptors, and a reader that never reads would keep its expert's
-place. As Apache's mod_reqtimeout has it: a time, and beyond it a second for every so many bytes that moved.
+place. As Apache's mod_reqtimeout has it: a time, and beyond it a second for every so many bytes that moved. The
+parser keeps headers however long, and whoever sends them fast would fill the memory without any key.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from http import HTTPStatus
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.errors import InvalidRequest, TooSlow, error_body, wire
+from gateway.errors import HeadTooLarge, InvalidRequest, RequestError, TooSlow, error_body, wire
 
 BYTES_PER_SECOND = 1000
 """What earns a second more."""
+MOST_HEAD_BYTES = 64 * 1024
+"""Of a request's first line and headers; of what follows a body, or stands between two pieces of one, too."""
 OFFER = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+TOLD_TOO_LARGE = f"The request's headers are larger than {MOST_HEAD_BYTES} bytes."
 LINGER_SECONDS = 2.0
 """How long the rest of a body may still come when its answer, a refusal, has been sent."""
 
@@ -35,6 +41,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._stuck_since: float | None = None
         self._lingers_until: float | None = None
         self._in_head = True
+        self._around = 0  # bytes since the last one of a body
         self._timer = self.loop.call_later(self.patience_seconds, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -47,14 +54,31 @@ class PatientProtocol(HttpToolsProtocol):
         if self._began is None:
             self._begin()
         self._arrived += len(data)
+        self._around += len(data)
         super().data_received(
             without_offer(data) if self._in_head and (b"pgrade:" in data or b"PGRADE:" in data) else data
         )
+        if self._around > MOST_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(HeadTooLarge(TOLD_TOO_LARGE))
 
     def on_headers_complete(self) -> None:
-        """Leave the bytes of a body as they are."""
-        self._in_head = False
+        """Leave the bytes of a body as they are.
+
+        Raises:
+            HeadTooLarge: the headers came at once, and are too many.
+        """
+        if self._around > MOST_HEAD_BYTES and self._head_size() > MOST_HEAD_BYTES:
+            raise HeadTooLarge(TOLD_TOO_LARGE)
+        self._in_head, self._around = False, 0
         super().on_headers_complete()
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._around = 0
+        super().on_body(body)
 
     def _begin(self) -> None:
         self._began, self._arrived = self.loop.time(), 0
@@ -138,7 +162,11 @@ class PatientProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, in the shape of every other error; nothing of it is repeated."""
-        self.transport.write(refusal(InvalidRequest(msg)))
+        large = self._in_head and self._around > MOST_HEAD_BYTES
+        self._refuse(HeadTooLarge(TOLD_TOO_LARGE) if large else InvalidRequest(msg))
+
+    def _refuse(self, error: RequestError) -> None:
+        self.transport.write(refusal(error))
         self.transport.close()
 
 
@@ -152,10 +180,10 @@ def without_offer(data: bytes) -> bytes:
     return OFFER.sub(b"\r\nx-offered:", head) + end + body
 
 
-def refusal(error: InvalidRequest | TooSlow) -> bytes:
+def refusal(error: RequestError) -> bytes:
     """Return a whole answer that closes the connection."""
     body, status = orjson.dumps(error_body(error)), wire(error).status
-    reason = {400: b"Bad Request", 408: b"Request Timeout"}[status]
+    reason = HTTPStatus(status).phrase.encode()
     head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
     return head % (status, reason, len(body)) + body
 

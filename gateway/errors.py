@@ -4,7 +4,7 @@
       InvalidRequest 400 · AuthenticationFailed 401 · PermissionDenied 403 · UnknownModel 404 · UnknownRequest 404
       UnknownJob 404 · UnknownExpert 404 · ExpertInTheWay 409 · VersionMismatch 412 · TooSlow 408 · TooLarge 413
       ClientGone 499 · UnknownFile 404 · UnknownBatch 404 · FileInUse 409 · AlreadyRunning 409 · UnknownKey 404
-      RateLimited 429 · BudgetSpent 429 · LimitsUnavailable 503
+      HeadTooLarge 431 · RateLimited 429 · BudgetSpent 429 · LimitsUnavailable 503
 
 STATUS maps an exception class to (HTTP status, OpenAI `type`, `code`); lookup walks the class's ancestry, so
 a new leaf is answered like its parent until it gets a row of its own. Bodies say which side failed.
@@ -140,6 +140,10 @@ class TooLarge(RequestError):
     """The body is over the limit; it was not read whole."""
 
 
+class HeadTooLarge(RequestError):
+    """The request's headers are over the limit; what came of them was thrown away."""
+
+
 class TooSlow(RequestError):
     """The request did not arrive in time; what of it came was thrown away."""
 
@@ -202,6 +206,7 @@ STATUS: dict[type[ServiceError], Wire] = {
     AlreadyRunning: Wire(409, "invalid_request_error", "already_running"),
     QuestionError: Wire(400, "invalid_request_error", "invalid_questions"),
     UnknownModel: Wire(404, "invalid_request_error", "model_not_found"),
+    HeadTooLarge: Wire(431, "invalid_request_error", "headers_too_large"),
     TooSlow: Wire(408, "invalid_request_error", "request_timeout"),
     ClientGone: Wire(499, "invalid_request_error", "client_gone"),
     TooLarge: Wire(413, "invalid_request_error", "request_too_large"),

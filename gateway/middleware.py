@@ -25,6 +25,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 Refusal = Callable[[Request, Exception], Awaitable[Response]]
 log = logging.getLogger(__name__)
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+LONGEST_PART, LONGEST_PATH = 16, 256
+"""Characters of a refused request's path that are logged: of each part, and of all; no part of ours is longer."""
 QUIET = frozenset({"/metrics", "/health", "/health/liveness", "/health/readiness"})
 
 
@@ -72,9 +74,17 @@ class RequestContext:
 
     def _log(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
-        told: dict[str, Any] = {"request_id": request_id, "method": scope["method"], "path": scope["path"]}
+        path = scope["path"] if status < 400 else shortened(scope["path"])
+        told: dict[str, Any] = {"request_id": request_id, "method": scope["method"], "path": path}
         told |= {"status": status, "seconds": round(seconds, 4), **scope["state"].get("told", {})}
         log.log(level, "request", extra=facts(**told))
+
+
+def shortened(path: str) -> str:
+    """Return a refused path without what is long in it: a client that writes its key there by mistake is refused."""
+    return "/".join(
+        part if len(part) <= LONGEST_PART else f"{part[:LONGEST_PART]}..." for part in path[:LONGEST_PATH].split("/")
+    )
 
 
 def given_id(scope: Scope) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -14,6 +15,7 @@ from experts.types import BATCH_PRIORITY, Endpoint, Message, Relay
 from gateway.errors import InvalidRequest
 
 OURS = frozenset({"model", "messages", "stream", "routing"})
+COUNTS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "n")
 LONGEST_SESSION = 256
 TOO_DEEP = f"The body is nested more than {DEEPEST} levels deep."
 Names = Annotated[list[str], Field(max_length=256)]
@@ -97,6 +99,7 @@ def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:
     """
     body = json_object(content, "a JSON object with model and messages")
     _check_stream_options(body)
+    check_counts(body)
     return ChatRequest(
         model=typed(body, "model", str, "auto"),
         messages=_messages(body),
@@ -128,6 +131,17 @@ def _check_stream_options(body: Mapping[str, Any]) -> None:
     """Raises: InvalidRequest, where the one parameter that we read ourselves is no object."""
     if not isinstance(body.get("stream_options"), dict | None):
         raise InvalidRequest("'stream_options' must be an object.", param="stream_options")
+
+
+def check_counts(body: Mapping[str, Any]) -> None:
+    """Refuse numbers that limits count with and that are none to count with; a server might read 1e9 as an integer.
+
+    Raises:
+        InvalidRequest: one of them is no whole number.
+    """
+    for field in COUNTS:
+        if type(body.get(field, 0)) not in (int, NoneType):
+            raise InvalidRequest(f"'{field}' must be a whole number.", param=field)
 
 
 def typed(body: Mapping[str, Any], field: str, kind: type, default: Any) -> Any:

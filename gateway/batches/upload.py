@@ -70,8 +70,9 @@ class Upload:
         total = 0
         async for chunk in chunks:
             total += len(chunk)
-            self._check(total - AROUND_THE_FILE)
             self._parsed(chunk)
+            if total - self._size > AROUND_THE_FILE:
+                raise InvalidRequest(f"The form has more than {AROUND_THE_FILE} bytes beside the file.")
             if self._arrived:
                 await asyncio.to_thread(self._target.writelines, self._arrived)
                 self._arrived = []

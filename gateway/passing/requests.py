@@ -12,7 +12,7 @@ from typing import Any
 from experts.types import Endpoint, Message, Relay
 from gateway.errors import InvalidRequest
 from gateway.passing.splicing import Member, members, without
-from gateway.schemas import LONGEST_SESSION, ChatRequest, json_object, options_of, typed
+from gateway.schemas import LONGEST_SESSION, ChatRequest, check_counts, json_object, options_of, typed
 
 AUTO, COUNCIL = "auto", "council"
 OURS = ("model", "routing")
@@ -29,6 +29,7 @@ def parse(endpoint: Endpoint, content: bytes, headers: Mapping[str, str]) -> Cha
         InvalidRequest: not JSON, nothing in it to answer, or something asked that only chat can do.
     """
     body = json_object(content, "a JSON object")
+    check_counts(body)
     model, options = typed(body, "model", str, AUTO), options_of(body, headers)
     if model == COUNCIL:
         told = f"/v1/{endpoint} passes on one expert's answer; '{COUNCIL}' fuses several, at /v1/chat/completions only."

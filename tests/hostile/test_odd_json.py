@@ -108,6 +108,17 @@ def test_stream_options_that_are_no_object_are_refused(mallory: httpx.Client, op
     assert (400, "stream_options") == (answer.status_code, answer.json()["error"]["param"])
 
 
+@pytest.mark.parametrize("count", ["1e9", "1.5", "true", '"5"', "[]", "-1e-9"])
+@pytest.mark.parametrize("path", [CHAT, *PASSED_ON])
+def test_numbers_that_limits_count_with_are_whole(mallory: httpx.Client, path: str, count: str) -> None:
+    """A server may read 1e9 as an integer: what a key may use would not have been asked for it."""
+    for field in ("max_tokens", "max_completion_tokens", "max_output_tokens", "n"):
+        body = f'{{"model":"math","messages":{json.dumps(HELLO)},"prompt":"x","input":"x","{field}":{count}}}'
+        answer = mallory.post(path, content=body)
+
+        assert (400, field) == (answer.status_code, answer.json()["error"]["param"])
+
+
 @pytest.mark.parametrize("depth", [129, 300, 900])
 def test_a_deep_record_of_an_expert_is_refused(admin: httpx.Client, depth: int) -> None:
     answer = admin.patch("/admin/experts/math", content=f'{{"thinking":{{"on":{objects(depth)}}}}}')
