@@ -26,7 +26,6 @@ LONGEST_CHARACTERS = 6000
 BEST = 10
 PARAMETERS = {"temperature": 0, "max_tokens": 16}
 """What a judge is asked with; its thinking is switched off where it can be."""
-_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _MARK = re.compile(r"\**(\d{1,2})(?:\s*/\s*10)?\**\.?")
 
 
@@ -83,7 +82,7 @@ def quoted(text: str) -> str:
 
 def read_mark(reply: str) -> float | None:
     """Return the mark in a reply as 0..1, or None when it is anything but one number of 0 to 10."""
-    found = _MARK.fullmatch(_THOUGHT.sub("", reply).strip())
+    found = _MARK.fullmatch(reply.rpartition("</think>")[2].strip())
     if found is None or int(found[1]) > BEST:
         return None
     return int(found[1]) / BEST

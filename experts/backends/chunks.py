@@ -20,6 +20,8 @@ from experts.types import AnswerChunk, Usage
 
 MOST_PARTS = 1024
 """Choices, or tool calls of one, that an answer may have: an index beyond is taken for nonsense."""
+MOST_ANSWER_BYTES = 256 * 1024 * 1024
+"""That an answer may have, all its events: more than a hundred thousand tokens with their alternatives take."""
 DONE = b"[DONE]"
 WORDS_ONLY = {"content"}
 CONTENT = re.compile(rb'"content": ?"((?:[^"\\]|\\.)*)"')
@@ -39,15 +41,22 @@ class ChunkReader:
         self._frames = sse.Frames()
         self._pattern = Pattern()
         self._answered = self._finished = False
+        self._bytes = 0
 
     def read(self, data: bytes) -> Sequence[AnswerChunk]:
         """Return the chunks that are whole with these bytes.
 
         Raises:
-            ExpertProtocolError: an event is not a chat completion chunk, or the answer ended without any.
+            ExpertProtocolError: an event is not a chat completion chunk, the answer ended without any, or it is larger
+                than any may be.
             ExpertUnavailable: the server reports an error in mid-stream.
             sse.EventTooLarge: an event is larger than it may be.
         """
+        self._bytes += len(data)
+        if self._bytes > MOST_ANSWER_BYTES:
+            raise ExpertProtocolError(
+                self._expert, f"Expert '{self._expert}' sent more than {MOST_ANSWER_BYTES} bytes."
+            )
         return self._chunks(self._frames.data(data))
 
     def close(self) -> Sequence[AnswerChunk]:

@@ -24,6 +24,8 @@ _FRACTION = re.compile(r"(?P<sign>[-\u2212]?)\\d?frac\{(?P<top>\d+)\}\{(?P<botto
 _DRESS = re.compile(r"\\(?:text|mathrm|mathbf)\{([^{}]*)\}|\\[,;:! ]|[*$]|\\(?=%)")
 _EQUALS = re.compile(r".*(?:=|≈|:)\s*")
 
+LONGEST_QUANTITY = 200
+"""Characters of a text that may still be one quantity."""
 Table: TypeAlias = Mapping[str, tuple[str, Fraction]]
 
 
@@ -38,7 +40,10 @@ class Quantity:
 
 def quantity(text: str) -> Quantity | None:
     """Return the one quantity that a short text states, or None when it states none or more than a number."""
-    bare = _FRACTION.sub(r"\g<sign>\g<top>/\g<bottom>", _DRESS.sub(lambda match: match[1] or "", text)).strip()
+    if len(text) > LONGEST_QUANTITY:
+        return None
+    bare = _FRACTION.sub(r"\g<sign>\g<top>/\g<bottom>", _DRESS.sub(lambda match: match[1] or "", text))
+    bare = " ".join(bare.split())  # many spaces could be shared out among the parts of the pattern in very many ways
     found = _QUANTITY.fullmatch(bare) or _QUANTITY.fullmatch(_EQUALS.sub("", bare, count=1))
     if found is None or (found["bottom"] and not int(found["bottom"])):
         return None

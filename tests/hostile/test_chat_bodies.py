@@ -34,6 +34,7 @@ MESSAGES = st.fixed_dictionaries(
         "name": ANY_JSON,
     },
 )
+TIMES = ("deadline_ms", "first_token_ms", "idle_ms")
 MODELS = st.sampled_from(["math", "prose", "auto", "council", "nobody"])
 READ_BY_US: tuple[str, ...] = (
     "stream_options",
@@ -100,8 +101,9 @@ def attack(target: Target, path: str, examples: int) -> list[str]:
 
 
 def asked_too_little(body: dict[str, Any], headers: dict[str, str]) -> bool:
-    """Say whether the body's own deadline may end its request: the expert is then said to be late."""
-    return bool((body.get("routing") or {}).get("deadline_ms") or headers.get("x-consilium-deadline-ms"))
+    """Say whether a time that the request itself gives may end it: the expert is then said to be late."""
+    asked = body.get("routing") or {}
+    return any(map(asked.get, TIMES)) or bool(headers.get("x-consilium-deadline-ms"))
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/route"])

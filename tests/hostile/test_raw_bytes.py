@@ -20,10 +20,12 @@ IN_CI, LONG = 5_000, 100_000
 
 def verdict(target: Target, number: int) -> str:
     """Return what is wrong with the answer to one mutated request, or nothing."""
-    told = said(target, request(number))
+    sent = request(number)
+    told, asks_too_little = said(target, sent), b"deadline" in sent
     if not told.closed:
         return f"{number}: neither answered nor closed after {told.seconds:.0f} s"
-    return "; ".join(f"{number}: {found}" for answer in answers(told) if (found := wrong(*answer)))
+    found = (wrong(*answer, upstream=asks_too_little) for answer in answers(told))
+    return "; ".join(f"{number}: {each}" for each in found if each)
 
 
 def answers(told: Heard) -> list[tuple[int, dict[str, str], bytes]]:
