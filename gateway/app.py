@@ -99,7 +99,8 @@ def create_app(
             app.state.services = services
             yield
 
-    app = FastAPI(title="Consilium", lifespan=lifespan, redoc_url=None)
+    # Redirects to a path without its last slash would repeat the Host header, which is a stranger's word.
+    app = FastAPI(title="Consilium", lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     for noun in NOUNS:
         app.include_router(noun.api)
     app.add_middleware(Shortcut, path=chat.PATH, handler=chat.chat_completions, refused=answer_service_error)

@@ -6,7 +6,10 @@ import json
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.translate import header_value
 from tests.hostile.sockets import BODY, HEAD, said
 from tests.hostile.world import MALLORY, Target
 
@@ -75,6 +78,18 @@ AMBIGUOUS = {
     "bare line feeds": b"content-length: 4\n\nabcd",
     "a chunk size of no end": b"transfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
     "a negative chunk size": b"transfer-encoding: chunked\r\n\r\n-1\r\nx\r\n",
+    "chunked in other words": b"transfer-encoding: xchunked\r\ncontent-length: 4\r\n\r\nabcd",
+    "two encodings": b"transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n",
+    "chunked twice": b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "the same length twice": b"content-length: 4\r\ncontent-length: 4\r\n\r\nabcd",
+    "no length at all": b"content-length: \r\n\r\n",
+    "a space before the colon of chunks": b"transfer-encoding : chunked\r\n\r\n0\r\n\r\n",
+    "a zero byte in a name": b"x\x00a: b\r\ncontent-length: 4\r\n\r\nabcd",
+    "a zero byte in a value": b"x-a: b\x00\r\ncontent-length: 4\r\n\r\nabcd",
+    "a bare carriage return": b"x-a: b\rcontent-length: 9\r\ncontent-length: 4\r\n\r\nabcd",
+    "a line feed in an extension": b"transfer-encoding: chunked\r\n\r\n2;\nxx\r\n4c\r\n0\r\n\r\n",
+    "chunks ended by line feeds": b"transfer-encoding: chunked\r\n\r\n2\nxx\n0\n\n",
+    "a chunk longer than it says": b"transfer-encoding: chunked\r\n\r\n2\r\nxxx\r\n0\r\n\r\n",
 }
 
 
@@ -84,6 +99,54 @@ def test_a_request_of_two_meanings_is_refused_and_what_follows_is_not_answered(t
 
     assert (400, True) == (told.status, told.closed)
     assert 1 == told.data.count(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/v1/files/", "/v1/chat/completions/", "/docs/", "//evil.example/"])
+def test_nothing_leads_to_the_host_that_a_request_names(target: Target, path: str) -> None:
+    for address in (path, f"http://evil.example{path}"):
+        head = f"GET {address} HTTP/1.1\r\nhost: evil.example\r\nauthorization: Bearer {MALLORY}\r\n"
+        told = said(target, head.encode() + b"connection: close\r\n\r\n")
+
+        assert 404 == told.status
+        assert b"evil" not in told.data
+
+
+@pytest.mark.parametrize("name", ["anthropic-version", "anthropic-beta"])
+@pytest.mark.parametrize("value", [b"\xe9", b"a\tb", "\u202e".encode()])
+def test_a_header_that_goes_on_to_an_expert_has_plain_words(mallory: httpx.Client, name: str, value: bytes) -> None:
+    body = {"model": "math", "messages": HELLO, "max_tokens": 5}
+    answer = mallory.post("/v1/messages", json=body, headers=[(name.encode(), value)])
+
+    assert (400, name) == (answer.status_code, answer.json()["error"]["param"])
+
+
+@given(st.text(max_size=2000))
+def test_what_is_made_a_header_of_is_printable_whatever_it_was(text: str) -> None:
+    made = header_value(text)
+
+    assert made.isascii()
+    assert made.isprintable() or made == ""
+    assert len(made) <= 1024
+
+
+def test_a_key_that_a_client_puts_into_the_address_is_not_logged(target: Target) -> None:
+    for path in (f"/v1/{MALLORY}/models", f"/v1/models/{MALLORY}", f"/{MALLORY}", f"/v1/files/x {MALLORY}"):
+        httpx.get(target.url + path)
+
+    assert [] == target.leaks()
+
+
+def test_what_strangers_make_up_does_not_multiply_in_the_metrics(target: Target, mallory: httpx.Client) -> None:
+    def ask(begin: int) -> int:
+        for n in range(begin, begin + 20):
+            headers = {"x-consilium-session": f"s{n}", "user-agent": f"u{n}", "x-request-id": f"r{n}"}
+            for more in ({"model": f"m{n}"}, {"routing": {"policy": f"p{n}"}}, {"routing": {"fusion": f"f{n}"}}, {}):
+                mallory.post(CHAT, json={"messages": HELLO, **more}, headers=headers)
+            mallory.get(f"/nowhere{n}")
+            mallory.request(f"MADE{chr(65 + n % 26)}", "/v1/models")
+        return len(mallory.get("/metrics").text.splitlines())
+
+    assert ask(0) == ask(20)
 
 
 def test_an_offered_protocol_is_declined_and_the_request_answered(target: Target) -> None:
