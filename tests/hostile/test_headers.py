@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.translate import header_value
+from tests.hostile.shape import wrong
 from tests.hostile.sockets import BODY, HEAD, said
 from tests.hostile.world import MALLORY, Target
 
@@ -118,6 +119,35 @@ def test_a_header_that_goes_on_to_an_expert_has_plain_words(mallory: httpx.Clien
     answer = mallory.post("/v1/messages", json=body, headers=[(name.encode(), value)])
 
     assert (400, name) == (answer.status_code, answer.json()["error"]["param"])
+
+
+NAMES = (
+    "a\r\nx: y",
+    "math\n",
+    "é",
+    "..",
+    ".",
+    "a/b",
+    "a b",
+    "a,b",
+    "%2e",
+    "a\x00",
+    "-",
+    "",
+    "a" * 65,
+    "auto",
+    "council",
+    "💥",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_expert_has_a_name_that_can_be_said_anywhere(admin: httpx.Client, target: Target, name: str) -> None:
+    """In a header, a path, a metric, a file's name."""
+    answer = admin.post("/admin/experts", json={"name": name, "replicas": [{"base_url": target.expert.url}]})
+
+    assert 400 == answer.status_code
+    assert "" == wrong(400, answer.headers, answer.content)
 
 
 @given(st.text(max_size=2000))

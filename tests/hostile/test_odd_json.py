@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.hostile.shape import wrong
+from tests.hostile.world import Target
 
 CHAT, ROUTE = "/v1/chat/completions", "/v1/route"
 HELLO = [{"role": "user", "content": "x"}]
@@ -117,6 +118,20 @@ def test_numbers_that_limits_count_with_are_whole(mallory: httpx.Client, path: s
         answer = mallory.post(path, content=body)
 
         assert (400, field) == (answer.status_code, answer.json()["error"]["param"])
+
+
+@pytest.mark.parametrize("count", [2**31, 2**53, 2**63, 2**64 - 1])
+def test_a_number_beyond_what_a_key_may_use_uses_nothing(admin: httpx.Client, target: Target, count: int) -> None:
+    limits = {"name": "x", "requests_per_minute": 100, "tokens_per_minute": 100_000, "budget_usd": 1}
+    key = admin.post("/admin/keys", json=limits).json()["key"]
+    with target.client(key) as client:
+        for field in ("max_tokens", "max_completion_tokens"):
+            answer = client.post(CHAT, json={"model": "math", "messages": HELLO, field: count})
+            assert (429, "") == (answer.status_code, wrong(429, answer.headers, answer.content))
+        least = client.post(CHAT, json={"model": "math", "messages": HELLO, "max_tokens": -count})
+
+    assert (200, "") == (least.status_code, wrong(200, least.headers, least.content))
+    assert int(least.headers["x-ratelimit-remaining-tokens"]) > 90_000
 
 
 @pytest.mark.parametrize("depth", [129, 300, 900])
