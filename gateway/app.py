@@ -41,10 +41,10 @@ from gateway.api import (
 from gateway.configuration import GatewayConfig
 from gateway.errors import InvalidRequest, error_body, error_headers, wire
 from gateway.middleware import RequestContext, Shortcut
+from gateway.opening import open_services
 from gateway.passing import refusal_type, shaped
 from gateway.responses import JsonResponse
 from gateway.running import Progress
-from gateway.services import open_services
 from gateway.settings import Settings
 from gateway.tracing import TraceContext
 from router.encoder import TextEncoder

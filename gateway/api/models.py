@@ -44,7 +44,7 @@ def listed(services: Services, client: Client) -> dict[str, dict[str, Any]]:
         if not permits(within, profile):
             continue
         models[name] = _entry(
-            name, description=profile.description, domains=profile.domains, state=services.state(name)
+            name, description=profile.description, domains=profile.domains, state=services.standing.state(name)
         )
     return models
 

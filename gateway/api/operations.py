@@ -26,7 +26,7 @@ async def readiness(services: ServicesDep) -> Response:
 
     One that sleeps can: the request wakes it.
     """
-    states = {name: services.state(name) for name in services.registry.snapshot}
+    states = {name: services.standing.state(name) for name in services.registry.snapshot}
     ready = not {"ready", "asleep"}.isdisjoint(states.values())
     body: dict[str, Any] = {"status": "ready" if ready else "not ready", "experts": states}
     return JsonResponse(body, status_code=200 if ready else 503)

@@ -55,7 +55,7 @@ async def _routed_examples(expert: Expert, services: Services) -> list[dict[str,
     for text in expert.config.examples[:SHOWN_EXAMPLES]:
         chat = parse_chat(orjson.dumps({"messages": [{"role": "user", "content": text}]}), {})
         try:
-            decision = await router.route(to_query(chat, profiles, services.unfit(), 1), profiles)
+            decision = await router.route(to_query(chat, profiles, services.standing.unfit(), 1), profiles)
         except RoutingError as error:
             shown.append({"example": text, "expert": None, "confidence": 0.0, "reason": str(error)})
             continue

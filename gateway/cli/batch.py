@@ -24,7 +24,7 @@ from gateway.cli.batch_progress import LineProgress
 from gateway.cli.batch_remote import run_remote
 from gateway.cli.options import ConfigOption, LauncherOption, RayAddressOption, configured, settings_with
 from gateway.cli.progress import FleetProgress
-from gateway.services import open_services
+from gateway.opening import open_services
 from gateway.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Answer many requests, expert by expert.")
@@ -100,9 +100,9 @@ async def run_here(errand: Errand, settings: Settings, told: LineProgress) -> Co
     read, root = configured(settings)
     with FleetProgress(told.console) as fleet:
         async with open_services(settings, read, root, fleet) as services:
-            await settled(services.registry, services.state)
+            await settled(services.registry, services.standing.state)
             at_once = groups_at_once(read)
             answerer = Answerer(services.pipeline, None)
             return await run_errand(
-                errand, answerer, lambda: floor_of(services.registry, services.state, at_once), told
+                errand, answerer, lambda: floor_of(services.registry, services.standing.state, at_once), told
             )

@@ -103,7 +103,7 @@ async def test_the_operator_wakes_one_and_another_makes_room() -> None:
         assert "asleep" == await state_of(client, "b")
         assert (await client.get("/admin/experts/b", headers=ADMIN)).json()["sleeps"]
         await until(client, "a", "ready")
-        assert {} == app.state.services.unfit(), "routing may choose the one that sleeps"
+        assert {} == app.state.services.standing.unfit(), "routing may choose the one that sleeps"
 
         woken = await act(client, "b", "wake")
         assert (200, "asleep") == (woken.status_code, await state_of(client, "a"))

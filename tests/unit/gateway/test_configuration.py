@@ -11,7 +11,7 @@ from aggregator import FusionConfig
 from experts.errors import ConfigError
 from gateway.catalogue.references import roles_of
 from gateway.configuration import GatewayConfig, config_path, load_config
-from gateway.services import check_strategy, default_expert
+from gateway.meaning import check_strategy, default_expert
 
 GOOD = """
 experts:
