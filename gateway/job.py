@@ -11,6 +11,7 @@ from experts.store import Document
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
+PREFIX = "jobs/"
 NOBODY = ""
 
 

@@ -6,8 +6,9 @@ process of this machine which is gone at once, and a kind of work that can go on
 by the next process that looks. Every write is on the condition that the lease is still held, so a process that was
 only slow finds out and stops.
 
-    job.py   Job, what is known about one; Run, what the work is given; Work, what does it: Run -> result as JSON
-    Jobs     register a kind, then start, cancel, list; takes over what others left
+    job.py       Job, what is known about one; Run, what the work is given; Work, what does it: Run -> result as JSON
+    holding.py   Holding, one job while this process does it
+    Jobs         register a kind, then start, cancel, list; takes over what others left
 
 Clocks of the processes should agree within a few seconds.
 """
@@ -20,33 +21,22 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
-from experts.errors import ServiceError
 from experts.store import ABSENT, Document, Store, StoreError, VersionConflict
 from gateway.errors import UnknownJob
-from gateway.job import NOBODY, Job, Run, Work, ended, job_of
+from gateway.holding import INTERRUPTED, Holding, Kind
+from gateway.job import PREFIX, Job, Run, Work, ended, job_of
 from gateway.logs import facts
 from gateway.process_name import own_name, surely_gone
 
 log = logging.getLogger(__name__)
 
-PREFIX = "jobs/"
 TICK_SECONDS = 1.0
-BEAT_SECONDS = 4.0
 LEASE_SECONDS = 15.0
 KEPT_SECONDS = 7 * 86_400.0
 AT_ONCE = 2
-INTERRUPTED = "The gateway that ran this stopped, and this kind of work cannot go on from where it was: start it again."
-BUG = "A bug of ours; the gateway's log has it under this job's id."
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    work: Work
-    resumes: bool
-    at_once: int
 
 
 class Jobs:
@@ -69,7 +59,7 @@ class Jobs:
     ) -> None:
         self.store, self.owner = store, owner or own_name()
         self.tick_seconds, self.lease_seconds = tick_seconds, lease_seconds
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds: dict[str, Kind] = {}
         self._running: dict[str, tuple[Run, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
         self._documents: dict[str, Document] = {}
@@ -85,7 +75,7 @@ class Jobs:
             resumes: whether it may be called again with the same job after an interruption.
             at_once: most of the kind that this process runs at the same time; further ones wait.
         """
-        self._kinds[kind] = _Kind(work, resumes, at_once)
+        self._kinds[kind] = Kind(work, resumes, at_once)
         self._wake.set()
 
     async def start(self, kind: str, subject: str, spec: Mapping[str, Any], total: int = 0) -> Job:
@@ -227,7 +217,8 @@ class Jobs:
         self._note(await self.store.put(document.key, asdict(taken), expected=document.version))
         if kind is not None and not taken.ended:
             run = Run(taken)
-            task = asyncio.create_task(self._hold(run, kind), name=job.id)
+            holding = Holding(run, kind, self.store, self.owner, self.tick_seconds, self.lease_seconds, self._note)
+            task = asyncio.create_task(holding.hold(), name=job.id)
             self._running[job.id] = (run, task)
             task.add_done_callback(lambda _: self._let_go(job.id))
 
@@ -237,79 +228,3 @@ class Jobs:
     def _let_go(self, job_id: str) -> None:
         del self._running[job_id]
         self._wake.set()
-
-    async def _hold(self, run: Run, kind: _Kind) -> None:
-        """Do the work and keep its lease; cancelled, it writes down whether that was the end or an interruption."""
-        task = asyncio.ensure_future(kind.work(run))
-        try:
-            while not task.done():
-                await asyncio.wait({task}, timeout=self.tick_seconds)
-                await self._beat(run)
-            await self._finish(run, task)
-        except asyncio.CancelledError:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await self._stopped(run, kind)
-        except _LeaseLost:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            log.warning("a job was taken over by another process", extra=facts(job=run.job.id))
-
-    async def _beat(self, run: Run) -> None:
-        """Write progress and heartbeat, when there is news or it is time."""
-        job = run.job
-        news = (run.done, run.total) != (job.done, job.total)
-        if news or job.beat_at + min(BEAT_SECONDS, self.lease_seconds / 3) < time.time():
-            with suppress(StoreError):
-                await self._write(run, replace(job, done=run.done, total=run.total))
-
-    async def _finish(self, run: Run, task: asyncio.Future[Mapping[str, Any]]) -> None:
-        """Write down how the work ended, as often as it takes."""
-        error = task.exception()
-        if error is None:
-            job = ended(run.job, "done", result=task.result())
-        else:
-            ours = isinstance(error, ServiceError)
-            job = ended(run.job, "failed", error=str(error) if ours else BUG)
-            level = logging.WARNING if ours else logging.ERROR
-            told = facts(job=job.id, error=type(error).__name__)
-            log.log(level, "a job failed", exc_info=None if ours else error, extra=told)
-        while True:
-            try:
-                return await self._write(run, replace(job, done=run.done, total=run.total))
-            except StoreError:
-                await asyncio.sleep(self.tick_seconds)
-
-    async def _stopped(self, run: Run, kind: _Kind) -> None:
-        """Write down that it was cancelled, or give the lease back so that the next process goes on at once."""
-        with suppress(StoreError, UnknownJob, _LeaseLost):
-            told = await self.get(run.job.id)
-            job = replace(run.job, done=run.done, total=run.total)
-            if told.cancelling:
-                job = ended(job, "cancelled")
-            elif kind.resumes:
-                job = replace(job, owner=NOBODY, state="queued")
-            else:
-                job = ended(job, "failed", error=INTERRUPTED)
-            await self._write(run, job)
-
-    async def _write(self, run: Run, job: Job) -> None:
-        """Write a job of ours; whether it is to be cancelled is not ours to say.
-
-        Raises:
-            StoreError: it could not be written now.
-        """
-        while True:
-            document = await self.store.get(PREFIX + job.id)
-            kept = None if document is None else job_of(document)
-            if document is None or kept is None or kept.owner != self.owner:
-                raise _LeaseLost
-            fresh = replace(job, cancelling=kept.cancelling, beat_at=time.time())
-            with suppress(VersionConflict):
-                self._note(await self.store.put(document.key, asdict(fresh), expected=document.version))
-                run.job = fresh
-                return
-
-
-class _LeaseLost(Exception):
-    """Somebody else runs the job now."""

@@ -13,8 +13,8 @@ import pytest
 from experts.errors import ServiceError
 from experts.store import Body, Document, SqliteStore, StoreError
 from gateway.errors import UnknownJob
-from gateway.job import Job, Run, State, shown
-from gateway.jobs import KEPT_SECONDS, PREFIX, Jobs
+from gateway.job import PREFIX, Job, Run, State, shown
+from gateway.jobs import KEPT_SECONDS, Jobs
 
 TICK = 0.02
 Process = Callable[..., Awaitable[Jobs]]
