@@ -57,10 +57,12 @@ export class Row {
   #state() {
     const { expert } = this;
     const kind = KINDS[expert.state] ?? "bad";
+    const down = expert.state === "asleep" || expert.state === "waking"; // what was heard of its replicas before tells nothing now
     const able = expert.health.filter((replica) => replica.ready).length;
-    const wrong = expert.reason ?? expert.health.find((replica) => !replica.ready && replica.last_error)?.last_error;
+    const wrong = expert.reason ?? (down ? null : expert.health.find((replica) => !replica.ready && replica.last_error)?.last_error);
     return [h("span", { class: `state-word ${kind}` }, h("i", { class: "dot", "aria-hidden": "true" }), expert.state),
-      expert.health.length > 0 && h("span", { class: "small muted num", text: `${able} of ${expert.health.length} ${expert.health.length === 1 ? "replica" : "replicas"} healthy` }),
+      expert.state === "asleep" && h("span", { class: "small muted", text: "its next request wakes it" }),
+      !down && expert.health.length > 0 && h("span", { class: "small muted num", text: `${able} of ${expert.health.length} ${expert.health.length === 1 ? "replica" : "replicas"} healthy` }),
       wrong && h("span", { class: "small error", text: wrong })];
   }
 

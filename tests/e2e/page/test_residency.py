@@ -63,6 +63,7 @@ def test_an_expert_is_woken_and_put_to_sleep_where_the_gateway_may_do_so(opened:
     word = {name: row.locator(".state-word") for name, row in rows.items()}
     expect(word["a"]).to_have_text("ready")
     assert [[*ACTS, "Sleep"], [*ACTS, "Wake"], ACTS] == [acts(row) for row in rows.values()]
+    assert ["asleep", "its next request wakes it"] == rows["b"].locator(".state > *").all_inner_texts()
 
     rows["b"].get_by_role("button", name="Wake").click()
     expect(page.locator(".notice")).to_contain_text("b is waking.")
@@ -71,3 +72,4 @@ def test_an_expert_is_woken_and_put_to_sleep_where_the_gateway_may_do_so(opened:
     rows["b"].get_by_role("button", name="Sleep").click()
     expect(word["b"]).to_have_text("asleep")
     expect(rows["b"].get_by_role("button", name="Wake")).to_be_visible()
+    assert ["asleep", "its next request wakes it"] == rows["b"].locator(".state > *").all_inner_texts()
