@@ -50,7 +50,7 @@ async def test_streams_that_come_in_the_same_moment_are_asked_once() -> None:
     assert 1 == len(math.requests)
 
 
-async def test_where_the_first_breaks_off_or_its_client_leaves_the_second_asks_itself() -> None:
+async def test_where_the_client_of_the_first_leaves_the_second_asks_itself() -> None:
     async with team() as (client, (math, _)):
         math.word_delay = SLOW
         left = asyncio.create_task(begin_cached(client))
