@@ -48,6 +48,7 @@ inside() { # a command in the image's files: no writing but to /tmp and the stat
 ended() { # stop what runs inside: with the first process of its namespace, the child of unshare, all of them end
   pkill -KILL -P "$(pgrep -P "$(jobs -p %1)")" || true
   wait || true
+  run rm "$container" >/dev/null # and its files are no longer mounted
 }
 
 healthy() { # the image's own health check, asked until it passes or there is nobody left to ask
