@@ -14,7 +14,8 @@ import re
 from http import HTTPStatus
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.errors import HeadTooLarge, InvalidRequest, RequestError, TooSlow, error_body, wire
 
@@ -36,6 +37,7 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for headers."""
         super().connection_made(transport)
+        self._answered: RequestResponseCycle | None = None
         self._began: float | None = self.loop.time()
         self._arrived = self._stuck = 0
         self._stuck_since: float | None = None
@@ -47,7 +49,15 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._timer.cancel()
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Remember whom an answer is for: uvicorn tells the last request alone that its client has gone."""
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Count what arrives; the first byte after an answer begins a request, an empty line too."""
@@ -166,7 +176,11 @@ class PatientProtocol(HttpToolsProtocol):
         self._refuse(HeadTooLarge(TOLD_TOO_LARGE) if large else InvalidRequest(msg))
 
     def _refuse(self, error: RequestError) -> None:
-        self.transport.write(refusal(error))
+        """Close, with a word where it cannot be taken for a part of an answer that is under way."""
+        answered = self._answered
+        begun = answered is not None and answered.response_started and not answered.response_complete
+        if not (begun or self.pipeline):
+            self.transport.write(refusal(error))
         self.transport.close()
 
 

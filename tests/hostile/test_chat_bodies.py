@@ -66,7 +66,9 @@ BODIES = st.fixed_dictionaries(
     {"model": MODELS, "messages": st.lists(MESSAGES, min_size=1, max_size=4)},
     optional={"stream": st.booleans(), "routing": OPTIONS, **dict.fromkeys(READ_BY_US, ANY_JSON)},
 )
-HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
+HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60).map(
+    str.strip  # a client that sends no other
+)
 HEADERS = st.fixed_dictionaries(
     {},
     optional={f"x-consilium-{name}": HEADER for name in ("policy", "experts", "deadline-ms", "session")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.translate import header_value
 from tests.hostile.shape import wrong
-from tests.hostile.sockets import BODY, HEAD, said
+from tests.hostile.sockets import BODY, HEAD, connected, heard, said
 from tests.hostile.world import MALLORY, Target
 
 CHAT = "/v1/chat/completions"
@@ -100,6 +101,28 @@ def test_a_request_of_two_meanings_is_refused_and_what_follows_is_not_answered(t
 
     assert (400, True) == (told.status, told.closed)
     assert 1 == told.data.count(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize("garbage", [b"\x00\x01\r\n\r\n", b"GET / HTTP/1.1\r\nx-a: " + b"a" * 200_000])
+@pytest.mark.parametrize("between", [b"", b"GET /v1/models HTTP/1.1\r\nhost: g\r\n\r\n"])
+def test_a_refusal_is_not_written_into_an_answer_that_is_under_way(
+    target: Target, garbage: bytes, between: bytes
+) -> None:
+    """Whoever reads the answer would take it for a part of it."""
+    target.expert.word_delay = 0.05
+    body = BODY.replace(b"{", b'{"stream":true,', 1)
+    try:
+        with connected(target) as connection:
+            connection.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
+            begun = heard(connection, 5, enough=b"data: ")
+            with suppress(OSError):
+                connection.sendall(between + garbage)
+            rest = heard(connection, 5)
+    finally:
+        target.expert.word_delay = 0.0
+
+    assert (200, True) == (begun.status, rest.closed)
+    assert b"HTTP/1.1" not in rest.data.partition(b"0\r\n\r\n")[0]
 
 
 @pytest.mark.parametrize("path", ["/v1/models/", "/v1/files/", "/v1/chat/completions/", "/docs/", "//evil.example/"])
