@@ -35,7 +35,8 @@ def answers(told: Heard) -> list[tuple[int, dict[str, str], bytes]]:
         head, _, rest = rest.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
-        length = int(headers.get("content-length", "0"))
+        to_head = rest.startswith(b"HTTP/1.1 ")  # the length of a body that does not come, and the next answer
+        length = 0 if to_head else int(headers.get("content-length", "0"))
         body, rest = (rest[:length], rest[length:]) if "content-length" in headers else (b"", b"")
         found.append((int(lines[0].split(" ")[1]), headers, body))
         if len(body) < length:
