@@ -130,15 +130,18 @@ class Dispatcher:
     @asynccontextmanager
     async def _let_in(self, expert: Expert, run: _Run) -> AsyncIterator[None]:
         """Hold a place at a resident expert; counted in `under_way` from before it waits for anything."""
-        call, limits = run.call, expert.config.limits
-        async with (
-            self._counted(expert.name),
-            self.residency.holding(expert.name, run.deadline, background=call.background),
-        ):
-            left = run.deadline - time.monotonic()
-            patience = left if call.background else min(limits.first_token_timeout_seconds, left)
-            async with self.admission.place(expert.name, limits, patience, call.priority, call.client, call.share):
-                yield
+        call, limits, name = run.call, expert.config.limits, expert.name
+        self.under_way[name] += 1
+        try:
+            async with self.residency.holding(name, run.deadline, background=call.background):
+                left = run.deadline - time.monotonic()
+                patience = left if call.background else min(limits.first_token_timeout_seconds, left)
+                async with self.admission.place(name, limits, patience, call.priority, call.client, call.share):
+                    yield
+        finally:
+            self.under_way[name] -= 1
+            if not self.under_way[name]:
+                del self.under_way[name]
 
     async def _begun(self, expert: Expert, run: _Run, most: int) -> Attempt:
         """Return the attempt that said something: one replica after the other is asked, `most` of them.
@@ -222,17 +225,6 @@ class Dispatcher:
         """Count a whole answer's times, from when it was sent."""
         first, whole = attempt.first_token - attempt.sent, time.monotonic() - attempt.sent
         self.pace.answered(attempt.expert.name, 1000 * first, 1000 * whole)
-
-    @asynccontextmanager
-    async def _counted(self, expert: ExpertName) -> AsyncIterator[None]:
-        """Count an attempt in `under_way`, from before it waits for anything until it has ended."""
-        self.under_way[expert] += 1
-        try:
-            yield
-        finally:
-            self.under_way[expert] -= 1
-            if not self.under_way[expert]:
-                del self.under_way[expert]
 
     def _experts(self, call: ExpertCall, fallbacks: Sequence[ExpertName], decided: Snapshot) -> list[Expert]:
         """Return whom to ask, in order: as they are now, or as they were when it was decided to ask them."""

@@ -25,6 +25,8 @@ MOST_HEAD_BYTES = 64 * 1024
 """Of a request's first line and headers; of what follows a body, or stands between two pieces of one, too."""
 OFFER = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 TOLD_TOO_LARGE = f"The request's headers are larger than {MOST_HEAD_BYTES} bytes."
+GONE = "consilium.gone"
+"""Where a request's scope has a future that is done once its client has gone."""
 LINGER_SECONDS = 2.0
 """How long the rest of a body may still come when its answer, a refusal, has been sent."""
 
@@ -44,11 +46,13 @@ class PatientProtocol(HttpToolsProtocol):
         self._lingers_until: float | None = None
         self._in_head = True
         self._around = 0  # bytes since the last one of a body
+        self._gone: asyncio.Future[None] = self.loop.create_future()
         self._timer = self.loop.call_later(self.patience_seconds, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._timer.cancel()
+        self._gone.set_result(None)
         if self._answered is not None and not self._answered.response_complete:
             self._answered.disconnected = True
             self._answered.message_event.set()
@@ -80,6 +84,7 @@ class PatientProtocol(HttpToolsProtocol):
         if self._around > MOST_HEAD_BYTES and self._head_size() > MOST_HEAD_BYTES:
             raise HeadTooLarge(TOLD_TOO_LARGE)
         self._in_head, self._around = False, 0
+        self.scope[GONE] = self._gone  # type: ignore[literal-required]
         super().on_headers_complete()
 
     def _head_size(self) -> int:

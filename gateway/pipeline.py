@@ -134,9 +134,9 @@ class Pipeline:
         if not speaks(snapshot, request.model, request):
             what = "chat" if request.relay is None else f"/v1/{request.endpoint}"
             raise InvalidRequest(f"The expert '{request.model}' does not speak {what}.", param="model")
-        decision = named(request.model, snapshot, request.options.thinking)
-        stand_ins = (n for n in decision.fallbacks if self.permits(request, n) and speaks(snapshot, n, request))
-        return replace(decision, fallbacks=() if request.endpoint == ALONE_ENDPOINT else tuple(stand_ins))
+        known = snapshot[request.model].profile.fallback if request.endpoint != ALONE_ENDPOINT else ()
+        stand_ins = tuple(n for n in known if self.permits(request, n) and speaks(snapshot, n, request))
+        return named(request.model, snapshot, stand_ins, request.options.thinking)
 
     def question(self, request: ChatRequest, client: str = "") -> tuple[Query, tuple[SkillProfile, ...]]:
         """Return what the router is asked, and about whom: profiles as measured, with what was learnt since.
@@ -192,14 +192,14 @@ class Pipeline:
         Raises:
             UnknownStrategy: the request names one that does not exist.
         """
-        asked, candidates = self._asked(request), chosen(decision, {})
+        asked, alone = self._asked(request), len(decision.assignments) == 1
         if decision.fusion and (request.options.fusion is None or asked == AUTO):
             asked = decision.fusion
-        strategy = self.aggregator.strategy(asked, len(candidates)).name
-        if len(candidates) == 1 and not wants_several(request):
+        strategy = self.aggregator.strategy(asked, len(decision.assignments)).name
+        if alone and not wants_several(request):
             return Choice(SINGLE)
         if asked == AUTO:
-            return choose(candidates, request.messages, request.parameters, self._auto())
+            return choose(chosen(decision, {}), request.messages, request.parameters, self._auto())
         return Choice(strategy)
 
     def _asked(self, request: ChatRequest) -> str:
@@ -244,7 +244,7 @@ class Pipeline:
             known: streams that take the place of calls, by rank among the assignments.
         """
         fusion = self.fusion_of(request, decision)
-        streams = self.calls(request, decision, world)
+        streams = self._calls(request, decision, world, fusion.strategy)
         latitude = Latitude(request, self.fusion, self.registry, self.dispatcher, self.default)
         counted = [latitude.counted(known.get(i, stream)) for i, stream in enumerate(streams)]
         if self.router.config.continue_on_failure and fusion.strategy == SINGLE and can_be_continued(request):
@@ -261,7 +261,11 @@ class Pipeline:
 
     def calls(self, request: ChatRequest, decision: RoutingDecision, world: Snapshot) -> tuple[ExpertStream, ...]:
         """Return the (lazy) stream of each assigned expert, best first."""
-        fusion = self.fusion_of(request, decision).strategy
+        return self._calls(request, decision, world, self.fusion_of(request, decision).strategy)
+
+    def _calls(
+        self, request: ChatRequest, decision: RoutingDecision, world: Snapshot, fusion: str
+    ) -> tuple[ExpertStream, ...]:
         turns = (len(decision.stages) or len(decision.assignments)) if fusion == CASCADE else 1
         return self.dispatcher.run(plan(decision, request, world, turns), world)
 

@@ -28,15 +28,17 @@ def wants_several(request: ChatRequest) -> bool:
     return request.model == COUNCIL or request.options.fusion is not None
 
 
-def named(expert: ExpertName, snapshot: Snapshot, thinking: Thinking = "auto") -> RoutingDecision:
-    """Return the decision of a client who named the expert: no routing, its own fallbacks."""
+def named(
+    expert: ExpertName, snapshot: Snapshot, stand_ins: tuple[ExpertName, ...], thinking: Thinking = "auto"
+) -> RoutingDecision:
+    """Return the decision of a client who named the expert: no routing, those of its own fallbacks that may answer."""
     profile = snapshot[expert].profile
     mode: Thinking = "auto" if profile.thinking is None else thinking
     return RoutingDecision(
         assignments=(Assignment(expert, 1.0, mode),),
         policy=NAMED,
         confidence=1.0,
-        fallbacks=profile.fallback,
+        fallbacks=stand_ins,
         thinking=mode,
         reason=f"the request names {expert}",
     )

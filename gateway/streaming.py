@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from experts.errors import ServiceError
 from experts.patience import Patience
+from gateway.connections import GONE
 from gateway.errors import ClientGone, error_body
 
 DONE = b"data: [DONE]\n\n"
@@ -145,7 +146,7 @@ class EventStream(Response):
         """Send it all; a client that has gone is no error here."""
         try:
             with suppress(ClientGone):
-                await while_connected(receive, self._send(send))
+                await while_connected(scope, receive, self._send(send))
         finally:
             with CancelScope(shield=True):  # else a cancelled scope would cancel the clean-up too
                 await self._primed.aclose()
@@ -157,28 +158,50 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def while_connected(scope: Scope, receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Do the work unless the client goes away first; then it is cancelled, and with it every upstream call.
 
-    The work is done here and not in a task of its own: the one beside it only waits for the client to go.
+    Our own server says in the scope when the client has gone; for any other, a task waits for that beside the work.
 
     Raises:
         ClientGone: nobody is left to answer.
     """
-    here = asyncio.current_task()
-    assert here is not None
-    gone = asyncio.create_task(_disconnected(receive, here))
+    told: asyncio.Future[None] | None = scope.get(GONE)
+    gone = asyncio.create_task(_disconnected(receive)) if told is None else told
+    watch = _Watch(asyncio.current_task())
+    gone.add_done_callback(watch)
     try:
         return await work
     except asyncio.CancelledError:
-        if gone.done() and not here.uncancel():
+        if watch.left and watch.cancelled_no_more():
             raise ClientGone("The client closed the connection.") from None
         raise
     finally:
-        gone.cancel()
+        watch.work = None
+        gone.remove_done_callback(watch)
+        if told is None:
+            gone.cancel()
 
 
-async def _disconnected(receive: Receive, waiting: asyncio.Task[Any]) -> None:
+class _Watch:
+    """Cancels the work once, when the client goes while it is being done."""
+
+    __slots__ = ("left", "task", "work")
+
+    def __init__(self, task: asyncio.Task[Any] | None) -> None:
+        self.task = self.work = task
+        self.left = False
+
+    def __call__(self, _: asyncio.Future[None]) -> None:
+        if self.work is not None:
+            self.left = True
+            self.work.cancel()
+
+    def cancelled_no_more(self) -> bool:
+        """Take our cancellation back; False where somebody else has asked for one too."""
+        return self.task is not None and not self.task.uncancel()
+
+
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    waiting.cancel()

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from starlette.types import Receive
 
 from experts.errors import ServiceError
 from experts.types import Usage
@@ -64,7 +63,7 @@ async def answered(request: Request, chat: ChatRequest, services: Services, clie
     answering = await services.pipeline.answer(chat, client.key_id)
     if services.replays.wanted(chat, client):
         kept = services.replays.through(chat, client, answering)  # may wait for another's answer
-        answering = await while_connected(request.receive, kept)
+        answering = await while_connected(request.scope, request.receive, kept)
         request.state.headers = {**visit.headers, **cache_headers(answering)}
         told["cache"] = answering.cache
     services.metrics.decided(answering.decision)
@@ -76,7 +75,7 @@ async def answered(request: Request, chat: ChatRequest, services: Services, clie
     explained = explanation(answering.decision, answering.fusion, answering.ignored) if chat.options.explain else None
     envelope = Envelope.begin(request.state.request_id, explained)
     try:
-        return await (streamed if chat.stream else whole)(request.receive, exchange, envelope)
+        return await (streamed if chat.stream else whole)(request, exchange, envelope)
     except ServiceError:
         request.state.headers = {**request.state.headers, **attempts_header(answering)}
         raise
@@ -93,11 +92,11 @@ def known_model(chat: ChatRequest, services: Services) -> str:
     return chat.model if chat.model in services.registry.snapshot or chat.model in VIRTUAL_MODELS else "unknown"
 
 
-async def whole(receive: Receive, exchange: Exchange, envelope: Envelope) -> Response:
+async def whole(request: Request, exchange: Exchange, envelope: Envelope) -> Response:
     """Read the stream to its end and answer in one piece."""
     answering, text = exchange.answering, ""
     try:
-        answer = await while_connected(receive, answering.stream.read())
+        answer = await while_connected(request.scope, request.receive, answering.stream.read())
         text = answer.answer.text
     finally:
         await answering.stream.aclose()
@@ -106,14 +105,14 @@ async def whole(receive: Receive, exchange: Exchange, envelope: Envelope) -> Res
     return JsonResponse(whole_body(answer, envelope), headers=headers)
 
 
-async def streamed(receive: Receive, exchange: Exchange, envelope: Envelope) -> Response:
+async def streamed(request: Request, exchange: Exchange, envelope: Envelope) -> Response:
     """Begin the response once the first chunk is there, or has let us wait for a while."""
     chat, answering, services = exchange.chat, exchange.answering, exchange.services
     asked_usage = bool((chat.parameters.get("stream_options") or {}).get("include_usage"))
     chunks = wire_chunks(answering.stream, envelope, include_usage=asked_usage)
     primed = Primed(_accounted(chunks, exchange))
     patience = services.settings.keep_alive_seconds
-    await while_connected(receive, primed.prime(patience))
+    await while_connected(request.scope, request.receive, primed.prime(patience))
     return EventStream(primed, patience, answer_headers(answering, services))
 
 

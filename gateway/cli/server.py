@@ -69,6 +69,7 @@ class Server:
                 backlog=BACKLOG,
                 timeout_graceful_shutdown=round(settings.drain_seconds),
                 server_header=False,
+                proxy_headers=False,
             )
         )
 

@@ -81,7 +81,7 @@ async def whole(request: Request, exchange: Exchange) -> Response:
     """Answer in one piece, once it is there."""
     answering = exchange.answering
     try:
-        piece = await while_connected(request.receive, only_piece(exchange))
+        piece = await while_connected(request.scope, request.receive, only_piece(exchange))
     finally:
         await answering.stream.aclose()
         answering.stream.report.first_token_seconds = None  # nobody saw one
@@ -100,7 +100,7 @@ async def streamed(request: Request, exchange: Exchange) -> Response:
     """Begin the response once the first event is there, or has let us wait for a while."""
     patience = exchange.services.settings.keep_alive_seconds
     primed = Primed(_events(exchange), failed=partial(error_event, exchange.chat.endpoint))
-    await while_connected(request.receive, primed.prime(patience))
+    await while_connected(request.scope, request.receive, primed.prime(patience))
     return EventStream(primed, patience, answer_headers(exchange.answering, exchange.services))
 
 
