@@ -5,6 +5,7 @@ Apart from the backend because it knows no transport: it is given the bytes.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,8 +90,9 @@ class ChunkReader:
     def _alike(self, told: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         """Yield the same bodies, of those that differ in their words alone one: most of an answer is such."""
         run: list[bytes] = []
+        begin, end, least = self._pattern.bounds
         for data in told:
-            if self._pattern.fits(data):
+            if data.startswith(begin) and data.endswith(end) and len(data) >= least:
                 run.append(data)
                 continue
             yield from self._said(run)
@@ -98,6 +100,7 @@ class ChunkReader:
             for body in self._bodies([data]):
                 if _words(body) is not None:
                     self._pattern = Pattern.of(data, body)
+                    begin, end, least = self._pattern.bounds
                 yield body
             if self.ended:
                 return
@@ -125,19 +128,20 @@ class Pattern:
             return cls()
         return cls(data[: found.start(1)], data[found.end(1) :], body)
 
-    def fits(self, data: bytes) -> bool:
-        """Say whether another event differs in nothing but what stands in the place of the words."""
-        head, tail = self.head, self.tail
-        return bool(head) and data.startswith(head) and data.endswith(tail) and len(data) >= len(head) + len(tail)
+    @property
+    def bounds(self) -> tuple[bytes, bytes, float]:
+        """How another event begins and ends, and how long it is at least, that differs in nothing but the words."""
+        return self.head, self.tail, len(self.head) + len(self.tail) if self.head else math.inf
 
     def said(self, run: Sequence[bytes]) -> dict[str, Any] | None:
         """Return the body that says what all of these say; None where one of them is not what it looked like."""
         begin, end = len(self.head), -len(self.tail)
         words = [data[begin:end] for data in run]
-        if any(word.endswith(b"\\") for word in words):
+        told = b"".join(words)
+        if b"\\" in told and any(word.endswith(b"\\") for word in words):
             return None
         try:
-            text = orjson.loads(b'"%b"' % b"".join(words))
+            text = orjson.loads(b'"%b"' % told)
         except orjson.JSONDecodeError:
             return None
         return _saying(self.body, [text])
