@@ -120,7 +120,7 @@ def test_a_final_answer_is_looked_for_in_little_time(question: str) -> None:
 
 @pytest.mark.parametrize("length", [150, LENGTH])
 def test_a_quantity_and_a_mark_are_read_in_little_time(length: int) -> None:
-    """A few hundred spaces took minutes."""
+    """Time grew with the cube of the spaces: 0.4 s for 400."""
     assert [] == slow(quantity, length)
     assert [] == slow(read_mark, length)
 
