@@ -44,10 +44,12 @@ def continued(stream: ExpertStream, stand_ins: Sequence[ExpertName], ask: Ask) -
 
     async def chunks(facts: CallFacts) -> AsyncGenerator[AnswerChunk, None]:
         said: list[str] = []
+        events = 0
         try:
             async with stream:
                 async for chunk in stream:
                     said.append(chunk.text)
+                    events += chunk.events
                     yield chunk
             return
         except ExpertError as failure:
@@ -56,7 +58,7 @@ def continued(stream: ExpertStream, stand_ins: Sequence[ExpertName], ask: Ask) -
                 raise
             broken = failure
         text = "".join(said)
-        facts.usage = estimated(stream.call, len(said), len(text))
+        facts.usage = estimated(stream.call, events, len(text))
         async with ask(_going_on(stream.call, another, text)) as rest, aclosing(_marked(rest, broken)) as marked:
             facts.continuation = rest.facts
             async for chunk in marked:
@@ -74,7 +76,7 @@ async def _marked(rest: ExpertStream, broken: ExpertError) -> AsyncGenerator[Ans
         if not begun and chunk.text:
             begun = True
             facts = {"by": rest.expert, "after": f"{broken.expert}: {type(broken).__name__}"}
-            chunk = replace(chunk, raw={**chunk.raw, "continued": facts})
+            chunk = replace(chunk, raw={**chunk.raw, "continued": facts}, words=())
         if begun or chunk.speaks:
             yield chunk
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -27,12 +27,31 @@ DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 MOST_AHEAD = 256
 """Frames that may wait for the client to take them; then whoever writes them waits."""
+MARK, MARKED = "\0", b'"content":"\\u0000"'
+"""What no text has, and how it stands in an event."""
 T = TypeVar("T")
 
 
 def frame(body: Mapping[str, Any]) -> bytes:
     """Return one event."""
     return b"data: " + orjson.dumps(body) + b"\n\n"
+
+
+def frames(body: Mapping[str, Any], words: Sequence[bytes]) -> bytes:
+    """Return one event; of a body that stands for several, which differ in their words alone, each as it was.
+
+    Args:
+        body: a chat.completion.chunk.
+        words: the text of each event, as JSON writes it between the quotes; empty where it is one.
+    """
+    if len(words) < 2:
+        return frame(body)
+    marked = orjson.dumps({**body, "choices": [{**body["choices"][0], "delta": {"content": MARK}}]})
+    if marked.count(MARKED) != 1:
+        return frame(body)
+    before, _, after = marked.partition(MARKED)
+    begin, end = b'data: %b"content":"' % before, b'"%b\n\n' % after
+    return begin + (end + begin).join(words) + end
 
 
 class Primed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from aggregator.strategies.auto import Choice
 from aggregator.types import Answer, FusedAnswer, FusedStream, FusionReport, Step
@@ -140,9 +140,12 @@ def whole_body(answer: FusedAnswer, envelope: Envelope) -> dict[str, Any]:
     return {**body, "usage": usage_body(answer.report.usage), **envelope.facts(answer.report)}
 
 
-async def wire_chunks(
-    stream: FusedStream, envelope: Envelope, *, include_usage: bool
-) -> AsyncGenerator[dict[str, Any], None]:
+Piece: TypeAlias = tuple[dict[str, Any], tuple[bytes, ...]]
+"""A chunk as a client sees it, and the words of each event where it stands for several."""
+NO_WORDS: tuple[bytes, ...] = ()
+
+
+async def wire_chunks(stream: FusedStream, envelope: Envelope, *, include_usage: bool) -> AsyncGenerator[Piece, None]:
     """Yield the chat.completion.chunks of a fused answer; usage, summed, only where it was asked for.
 
     The chunk that finishes the answer is held until everything is known that has to stand in it.
@@ -150,17 +153,17 @@ async def wire_chunks(
     held: AnswerChunk | None = None
     async for chunk in stream:
         if held is not None and chunk.raw["choices"]:
-            yield _plain(envelope.around(held.raw, stream.report), include_usage)
+            yield _plain(envelope.around(held.raw, stream.report), include_usage), NO_WORDS
             held = None
         if chunk.finish_reason:
             held = chunk
         elif chunk.raw["choices"]:
-            yield _plain(envelope.around(chunk.raw, stream.report), include_usage)
+            yield _plain(envelope.around(chunk.raw, stream.report), include_usage), chunk.words
     if held is not None:
         last = envelope.around(held.raw, stream.report)
-        yield _plain({**last, **envelope.facts(stream.report)}, include_usage)
+        yield _plain({**last, **envelope.facts(stream.report)}, include_usage), NO_WORDS
         if include_usage:
-            yield {**last, "choices": [], "usage": usage_body(stream.report.usage)}
+            yield {**last, "choices": [], "usage": usage_body(stream.report.usage)}, NO_WORDS
 
 
 def _plain(chunk: dict[str, Any], include_usage: bool) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class ChunkReader:
         return rest
 
     def _chunks(self, told: Iterable[bytes]) -> Sequence[AnswerChunk]:
-        chunks = [_chunk(body) for body in (joined(self._alike(told)) if self._joined else self._bodies(told))]
+        chunks = list(joined(self._alike(told)) if self._joined else self._alike(told))
         for chunk in chunks:
             self._answered = self._answered or bool(chunk.raw["choices"])
             self._finished = self._finished or chunk.finish_reason is not None
@@ -80,15 +80,10 @@ class ChunkReader:
             raise ExpertProtocolError(self._expert, f"Expert '{self._expert}' ended without any answer.")
         return chunks
 
-    def _bodies(self, told: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        for data in told:
-            if data == DONE:
-                self.ended = True
-                return
-            yield parsed(self._expert, data)
-
-    def _alike(self, told: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        """Yield the same bodies, of those that differ in their words alone one: most of an answer is such."""
+    def _alike(self, told: Iterable[bytes]) -> Iterator[AnswerChunk]:
+        """Yield the events as chunks, those in a row that differ in their words alone as one: most of an answer is
+        such.
+        """
         run: list[bytes] = []
         begin, end, least = self._pattern.bounds
         for data in told:
@@ -97,19 +92,25 @@ class ChunkReader:
                 continue
             yield from self._said(run)
             run = []
-            for body in self._bodies([data]):
-                if _words(body) is not None:
-                    self._pattern = Pattern.of(data, body)
-                    begin, end, least = self._pattern.bounds
-                yield body
-            if self.ended:
+            if data == DONE:
+                self.ended = True
                 return
+            yield self._single(data)
+            begin, end, least = self._pattern.bounds
         yield from self._said(run)
 
-    def _said(self, run: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-        if run:
-            body = self._pattern.said(run)
-            yield from self._bodies(run) if body is None else (body,)
+    def _single(self, data: bytes) -> AnswerChunk:
+        body = parsed(self._expert, data)
+        if adds_words(body):
+            self._pattern = Pattern.of(data, body)
+        return _chunk(body)
+
+    def _said(self, run: Sequence[bytes]) -> Iterator[AnswerChunk]:
+        said = self._pattern.said(run) if len(run) > 1 else None
+        if said is not None:
+            yield said
+        else:
+            yield from [_chunk(parsed(self._expert, data)) for data in run]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +134,17 @@ class Pattern:
         """How another event begins and ends, and how long it is at least, that differs in nothing but the words."""
         return self.head, self.tail, len(self.head) + len(self.tail) if self.head else math.inf
 
-    def said(self, run: Sequence[bytes]) -> dict[str, Any] | None:
-        """Return the body that says what all of these say; None where one of them is not what it looked like."""
+    def said(self, run: Sequence[bytes]) -> AnswerChunk | None:
+        """Return what all of these say; None where one of them is not what it looked like."""
         begin, end = len(self.head), -len(self.tail)
-        words = [data[begin:end] for data in run]
+        words = tuple([data[begin:end] for data in run])
         told = b"".join(words)
-        if b"\\" in told and any(word.endswith(b"\\") for word in words):
-            return None
+        plain = told.isascii() and b"\\" not in told  # else each has to be whole: half a character is no text
         try:
-            text = orjson.loads(b'"%b"' % told)
+            text = "".join([orjson.loads(b'"%b"' % each) for each in ((told,) if plain else words)])
         except orjson.JSONDecodeError:
             return None
-        return _saying(self.body, [text])
+        return AnswerChunk(_saying(self.body, text), text, words=words)
 
 
 def parsed(expert: str, data: bytes) -> dict[str, Any]:
@@ -165,34 +165,36 @@ def parsed(expert: str, data: bytes) -> dict[str, Any]:
     return raw
 
 
-def joined(bodies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the bodies, of each run of mere text one: the last, with the words of all."""
+def joined(chunks: Iterable[AnswerChunk]) -> Iterator[AnswerChunk]:
+    """Yield the chunks, of each run of mere text one: the last, with the words of all."""
     run: list[str] = []
-    last: dict[str, Any] | None = None
-    for body in bodies:
-        if (words := _words(body)) is not None:
-            run.append(words)
-            last = body
+    last: AnswerChunk | None = None
+    for chunk in chunks:
+        if adds_words(chunk.raw):
+            run.append(chunk.text)
+            last = chunk
             continue
         if last is not None:
-            yield _saying(last, run)
+            yield _all_of(last, run)
             run, last = [], None
-        yield body
+        yield chunk
     if last is not None:
-        yield _saying(last, run)
+        yield _all_of(last, run)
 
 
-def _words(body: Mapping[str, Any]) -> str | None:
-    """Return the text of a chunk that adds text to its only choice, the first, and says nothing else."""
+def _all_of(last: AnswerChunk, run: Sequence[str]) -> AnswerChunk:
+    text = "".join(run)
+    return last if len(run) == 1 else AnswerChunk(_saying(last.raw, text), text)
+
+
+def adds_words(body: Mapping[str, Any]) -> bool:
+    """Say whether a chunk adds text to its only choice, the first, and says nothing else."""
     choices = body["choices"]
-    if len(choices) != 1 or body.get("usage") or not _plain(choices[0]) or choices[0].get("finish_reason"):
-        return None
-    words: str = choices[0]["delta"]["content"]
-    return words
+    return len(choices) == 1 and not body.get("usage") and _plain(choices[0]) and not choices[0].get("finish_reason")
 
 
-def _saying(body: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    return {**body, "choices": [{**body["choices"][0], "delta": {"content": "".join(words)}}]}
+def _saying(body: Mapping[str, Any], text: str) -> dict[str, Any]:
+    return {**body, "choices": [{**body["choices"][0], "delta": {"content": text}}]}
 
 
 def _well_formed(raw: Mapping[str, Any]) -> bool:

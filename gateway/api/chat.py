@@ -24,8 +24,8 @@ from gateway.planning import VIRTUAL_MODELS
 from gateway.responses import JsonResponse
 from gateway.schemas import ChatRequest, parse_chat
 from gateway.services import Services
-from gateway.streaming import DONE, EventStream, Primed, frame, while_connected
-from gateway.translate import Envelope, decision_headers, explanation, header_value, whole_body, wire_chunks
+from gateway.streaming import DONE, EventStream, Primed, frames, while_connected
+from gateway.translate import Envelope, Piece, decision_headers, explanation, header_value, whole_body, wire_chunks
 
 PATH = "/v1/chat/completions"
 api = APIRouter()
@@ -116,16 +116,16 @@ async def streamed(request: Request, exchange: Exchange, envelope: Envelope) -> 
     return EventStream(primed, patience, answer_headers(answering, services))
 
 
-async def _accounted(chunks: AsyncGenerator[dict[str, Any], None], exchange: Exchange) -> AsyncGenerator[bytes, None]:
-    words: list[str] = []
+async def _accounted(chunks: AsyncGenerator[Piece, None], exchange: Exchange) -> AsyncGenerator[bytes, None]:
+    said: list[str] = []
     text = ""
     try:
-        async for chunk in chunks:
+        async for chunk, words in chunks:
             if exchange.judged:
-                words.append(visible_text(chunk))
-            yield frame(chunk)
+                said.append(visible_text(chunk))
+            yield frames(chunk, words)
         yield DONE
-        text = "".join(words)
+        text = "".join(said)
     finally:
         await chunks.aclose()
         await exchange.answering.stream.aclose()

@@ -35,7 +35,7 @@ class Meter:
             try:
                 async with stream:
                     async for chunk in stream:
-                        said += 1
+                        said += chunk.events
                         characters += len(chunk.text)
                         yield chunk
             finally:

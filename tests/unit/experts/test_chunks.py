@@ -69,9 +69,17 @@ def test_an_answer_is_the_same_joined_or_not_and_however_it_is_cut(cuts: list[in
 def test_text_that_came_together_is_one_chunk_where_nobody_watches() -> None:
     words = b"".join(event({"content": word}) for word in "abcdef")
 
-    assert 6 == len(ChunkReader("e").read(words))
     (one,) = ChunkReader("e", joined=True).read(words)
     assert "abcdef" == one.text
+
+
+def test_text_that_came_together_keeps_the_words_of_each_event() -> None:
+    words = b"".join(event({"content": word}) for word in ("a", "b\n", "é", "d"))
+
+    first, rest = ChunkReader("e").read(words)
+    assert ("a", 1, ()) == (first.text, first.events, first.words)
+    assert ("b\néd", 3, (b"b\\n", "é".encode(), b"d")) == (rest.text, rest.events, rest.words)
+    assert "b\néd" == rest.raw["choices"][0]["delta"]["content"]
 
 
 def test_what_says_more_than_text_is_never_joined() -> None:
@@ -91,19 +99,31 @@ def test_words_of_any_kind_are_the_same_joined_or_not(words: list[str], dots: bo
 
 @pytest.mark.parametrize(
     "odd",
-    [b'a","x":"b', b'a"', b"a\\", b"a\n", b'a","content":"b', b'"}}],"choices":[{"index":0,"delta":{"content":"b'],
+    [
+        b'a","x":"b',
+        b'a"',
+        b"a\\",
+        b"a\n",
+        b"a\\u12",
+        b"34\\ud83d",
+        b"\xc3",
+        b'a","content":"b',
+        b'"}}],"choices":[{"index":0,"delta":{"content":"b',
+    ],
 )
 def test_an_event_that_only_looks_like_the_one_before_is_read_for_itself(odd: bytes) -> None:
     usual = event({"content": "one"})
-    stream = usual + usual.replace(b"one", odd) + usual + event({}, finish_reason="stop")
+    strange, rest = usual.replace(b"one", odd), usual.replace(b"one", b"\xa934") + event({}, finish_reason="stop")
+    stream = usual + usual + strange + rest
+    alone = [len(usual), 2 * len(usual), len(stream) - len(rest)]
     outcomes = []
-    for joined in (False, True):
+    for cuts, joined in ((alone, False), ([], False), ([], True)):
         try:
-            outcomes.append(assemble([chunk.raw for chunk in read(stream, [], joined=joined)]))
+            outcomes.append(assemble([chunk.raw for chunk in read(stream, cuts, joined=joined)]))
         except ExpertProtocolError as error:
             outcomes.append({"error": str(error)})
 
-    assert outcomes[0] == outcomes[1]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
 @pytest.mark.parametrize(
