@@ -35,15 +35,18 @@ def _delta(message: dict[str, Any]) -> dict[str, Any]:
 async def pass_through(stream: ExpertStream, report: FusionReport) -> AsyncGenerator[AnswerChunk, None]:
     """Yield a live stream's chunks and note who answered, in how many attempts, at whose usage."""
     async with stream:
+        chunks = aiter(stream)
         try:
-            await stream.prime()
+            first = await anext(chunks, None)
         finally:
             report.attempts += stream.facts.attempts
         report.answered_by = stream.expert
         report.first_token_seconds = stream.facts.first_token_seconds
         try:
-            async for chunk in stream:
-                yield chunk
+            if first is not None:
+                yield first
+                async for chunk in chunks:
+                    yield chunk
         finally:
             facts = stream.facts
             report.used(facts.expert, facts.usage or Usage())

@@ -238,18 +238,18 @@ class ExpertStream:
             ExpertError: nobody could answer.
         """
         if self._chunks is None:
+            self._primed = await anext(self._opened(), None)
+
+    def __aiter__(self) -> AsyncIterator[AnswerChunk]:
+        primed, self._primed = self._primed, None
+        chunks = self._opened()
+        return chunks if primed is None else _with_first(primed, chunks)
+
+    def _opened(self) -> AsyncGenerator[AnswerChunk, None]:
+        if self._chunks is None:
             self.facts.started = time.monotonic()
             self._chunks = self._open_chunks(self.facts)
-            self._primed = await anext(self._chunks, None)
-
-    async def __aiter__(self) -> AsyncIterator[AnswerChunk]:
-        await self.prime()
-        if self._primed is not None:
-            primed, self._primed = self._primed, None
-            yield primed
-        assert self._chunks is not None
-        async for chunk in self._chunks:
-            yield chunk
+        return self._chunks
 
     async def read(self) -> ExpertAnswer:
         """Read to the end and return the whole answer."""
@@ -267,6 +267,12 @@ class ExpertStream:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+
+async def _with_first(first: AnswerChunk, rest: AsyncGenerator[AnswerChunk, None]) -> AsyncGenerator[AnswerChunk, None]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def whole_answer(chunks: list[AnswerChunk], facts: CallFacts) -> ExpertAnswer:

@@ -16,20 +16,27 @@ class Single:
 
     name = "single"
 
-    async def fuse(self, task: FusionTask, report: FusionReport) -> AsyncGenerator[AnswerChunk, None]:
+    def fuse(self, task: FusionTask, report: FusionReport) -> AsyncGenerator[AnswerChunk, None]:
         """Yield the first candidate that can answer; see `Strategy.fuse`."""
-        *tries, last = task.candidates
-        for candidate in tries:
-            try:
-                await candidate.stream.prime()
-            except ExpertError as error:
-                if not error.retryable:
-                    raise
-                report.attempts += candidate.stream.facts.attempts
-                report.failures.append(Failure(candidate.expert, candidate.weight, str(error), error))
-                continue
-            last = candidate
-            break
-        async with aclosing(pass_through(last.stream, report)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        if len(task.candidates) == 1:
+            return pass_through(task.candidates[0].stream, report)
+        return first_that_can(task, report)
+
+
+async def first_that_can(task: FusionTask, report: FusionReport) -> AsyncGenerator[AnswerChunk, None]:
+    """Yield the first candidate that begins to answer; the last one's failure is everybody's."""
+    *tries, last = task.candidates
+    for candidate in tries:
+        try:
+            await candidate.stream.prime()
+        except ExpertError as error:
+            if not error.retryable:
+                raise
+            report.attempts += candidate.stream.facts.attempts
+            report.failures.append(Failure(candidate.expert, candidate.weight, str(error), error))
+            continue
+        last = candidate
+        break
+    async with aclosing(pass_through(last.stream, report)) as chunks:
+        async for chunk in chunks:
+            yield chunk

@@ -65,11 +65,12 @@ class OpenAIBackend:
         """Yield the answer's chunks; see `Backend.stream`."""
         content = orjson.dumps(self.request_body(expert, call))
         url = f"{replica.base_url}/chat/completions"
-        reader, pause, begun = ChunkReader(expert.name, joined=call.joined), 0.0, False
+        reader, begun = ChunkReader(expert.name, joined=call.joined), False
+        rest = patience = 0.0
         async with translated(expert.name), self._client.answers.post(url, content, headers(replica)) as response:
             if response.status >= 400:
                 await raise_for_status(expert.name, await refusal(response))
-            while data := await response.read(pause):
+            while data := await response.read(rest, patience):
                 for chunk in reader.read(data):
                     begun = begun or chunk.speaks
                     yield chunk
@@ -77,7 +78,8 @@ class OpenAIBackend:
                     await response.end(ENDING_SECONDS)
                     return
                 if begun:
-                    pause = UNWATCHED_SECONDS if call.joined else self._client.answers.pause_seconds
+                    rest = self._client.answers.rest_seconds
+                    patience = UNWATCHED_SECONDS if call.joined and not rest else 0.0
         for chunk in reader.close():
             yield chunk
 

@@ -35,7 +35,7 @@ PLAIN = frozenset({b"", b"identity"})
 LOOKS_PER_SECOND = 5_000.0
 """How often all responses that are under way are looked at, together: a look costs about 50 microseconds up to the
 client's socket, so that a quarter of a processor goes into it at most, however many tokens come."""
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.005, 0.1
+SHORTEST_REST_SECONDS, LONGEST_REST_SECONDS = 0.005, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +103,27 @@ class Connection(asyncio.Protocol):
             await self._something()
         return self.status
 
-    async def read(self, pause_seconds: float = 0.0) -> bytes:
+    async def read(self, rest_seconds: float = 0.0, patience_seconds: float = 0.0) -> bytes:
         """Return what has come of the body, at least a byte; nothing once it is over.
 
         Args:
-            pause_seconds: let so much time pass first, or the response end.
+            rest_seconds: leave the socket alone for so long first: what comes lies in the kernel and is taken at once.
+            patience_seconds: go on taking what comes for so long, or until the response is over.
 
         Raises:
             httpx.HTTPError: it broke off, once all that came before has been read.
         """
-        if pause_seconds and not self.over and self._error is None:
-            await self._let_pass(pause_seconds)
+        if not self.over and self._error is None:
+            if rest_seconds:
+                await self._rest(rest_seconds)
+            if patience_seconds:
+                await self._let_pass(patience_seconds)
         while not self._pieces and not self.over:
             await self._something()
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._ahead = 0
-        if self._paused and self.transport is not None:
-            self._paused = False
-            self.transport.resume_reading()
+        self._take_again()
         return data
 
     async def end(self, seconds: float) -> None:
@@ -134,6 +136,18 @@ class Connection(asyncio.Protocol):
         """Close now, whatever is under way."""
         if self.transport is not None:
             self.transport.abort()
+
+    async def _rest(self, seconds: float) -> None:
+        if self.transport is not None and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        await asyncio.sleep(seconds)
+        self._take_again()
+
+    def _take_again(self) -> None:
+        if self._paused and self.transport is not None:
+            self._paused = False
+            self.transport.resume_reading()
 
     async def _let_pass(self, seconds: float) -> None:
         self._patient = True
@@ -251,10 +265,10 @@ class Connections:
         self._secrets: ssl.SSLContext | None = None
 
     @property
-    def pause_seconds(self) -> float:
-        """How long a response that is passed on may rest between two looks; 0 while there are few of them."""
-        pause = self.open / LOOKS_PER_SECOND
-        return 0.0 if pause < SHORTEST_PAUSE_SECONDS else min(pause, LONGEST_PAUSE_SECONDS)
+    def rest_seconds(self) -> float:
+        """How long a response may be left alone between two looks; 0 while there are few of them."""
+        seconds = self.open / LOOKS_PER_SECOND
+        return 0.0 if seconds < SHORTEST_REST_SECONDS else min(seconds, LONGEST_REST_SECONDS)
 
     @asynccontextmanager
     async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> AsyncIterator[Connection]:

@@ -76,10 +76,12 @@ def says(*pieces: bytes, pause: float = 0.0, closes: bool = False) -> Handler:
     return handler
 
 
-async def asked(connections: Connections, url: str, pause: float = 0.0) -> tuple[int, list[bytes]]:
+async def asked(
+    connections: Connections, url: str, rest: float = 0.0, patience: float = 0.0
+) -> tuple[int, list[bytes]]:
     async with connections.post(url, b"{}", {"accept": "x/y"}) as response:
         pieces = []
-        while piece := await response.read(pause):
+        while piece := await response.read(rest, patience):
             pieces.append(piece)
         return response.status, pieces
 
@@ -252,12 +254,23 @@ async def test_who_waits_is_cancelled_with_the_connection(connections: Connectio
         assert not connections._free
 
 
-async def test_a_pause_lets_pieces_come_together_and_ends_with_the_answer(connections: Connections) -> None:
+async def test_pieces_come_together_while_a_connection_is_left_alone(connections: Connections) -> None:
+    pieces = [b"2\r\n%02d\r\n" % number for number in range(40)]
+    async with serving(says(CHUNKED, *pieces, b"0\r\n\r\n", pause=0.005)) as served:
+        _, found = await asked(connections, served.url, rest=0.1)
+        await asked(connections, served.url)  # it takes again what comes
+
+    assert b"".join(b"%02d" % number for number in range(40)) == b"".join(found)
+    assert 10 >= len(found)
+    assert 1 == served.met
+
+
+async def test_patience_lets_pieces_come_together_and_ends_with_the_answer(connections: Connections) -> None:
     pieces = [b"2\r\n%02d\r\n" % number for number in range(20)]
     async with serving(says(CHUNKED + pieces[0], *pieces[1:], b"0\r\n\r\n", pause=0.005)) as served:
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        _, found = await asked(connections, served.url, pause=5.0)
+        _, found = await asked(connections, served.url, patience=5.0)
 
     assert b"".join(b"%02d" % number for number in range(20)) == b"".join(found)
     assert 2 >= len(found)
@@ -291,12 +304,12 @@ async def test_a_server_waits_for_who_does_not_read(connections: Connections) ->
 async def test_few_answers_are_read_at_once_and_many_after_a_pause() -> None:
     connections = Connections()
     connections.open = 20
-    few = connections.pause_seconds
+    few = connections.rest_seconds
     connections.open = 256
-    many = connections.pause_seconds
+    many = connections.rest_seconds
     connections.open = 100_000
 
-    assert (0.0, 0.0512, 0.1) == (few, many, connections.pause_seconds)
+    assert (0.0, 0.0512, 0.1) == (few, many, connections.rest_seconds)
 
 
 def test_urls_lead_where_they_say() -> None:
