@@ -24,6 +24,7 @@ class Patience:
 
     def __init__(self) -> None:
         self._due = self._rings = math.inf
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[Any] | None = None
         self._cancels, self._rang = 0, False
@@ -34,7 +35,9 @@ class Patience:
         return self
 
     def __enter__(self) -> None:
-        self._waiting = waiting = asyncio.current_task()
+        if self._loop is None:  # kept: asking for it asks the kernel for our process id each time
+            self._loop = asyncio.get_running_loop()
+        self._waiting = waiting = asyncio.current_task(self._loop)
         assert waiting is not None
         self._cancels = waiting.cancelling()
         if self._due < self._rings:
@@ -61,7 +64,8 @@ class Patience:
             self._timer.cancel()
         self._rings = self._due
         left = max(0.0, self._due - time.monotonic())
-        self._timer = asyncio.get_running_loop().call_later(left, self._ring)
+        assert self._loop is not None
+        self._timer = self._loop.call_later(left, self._ring)
 
     def _ring(self) -> None:
         self._timer, self._rings = None, math.inf

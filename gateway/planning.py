@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from aggregator.types import Chosen
 from experts.registry import Snapshot
 from experts.types import Dispatch, ExpertCall, ExpertName
@@ -32,8 +34,11 @@ def named(
     expert: ExpertName, snapshot: Snapshot, stand_ins: tuple[ExpertName, ...], thinking: Thinking = "auto"
 ) -> RoutingDecision:
     """Return the decision of a client who named the expert: no routing, those of its own fallbacks that may answer."""
-    profile = snapshot[expert].profile
-    mode: Thinking = "auto" if profile.thinking is None else thinking
+    return _named(expert, stand_ins, "auto" if snapshot[expert].profile.thinking is None else thinking)
+
+
+@lru_cache(1024)
+def _named(expert: ExpertName, stand_ins: tuple[ExpertName, ...], mode: Thinking) -> RoutingDecision:
     return RoutingDecision(
         assignments=(Assignment(expert, 1.0, mode),),
         policy=NAMED,

@@ -91,7 +91,7 @@ class ChatRequest:
         return "chat" if self.relay is None else self.relay.endpoint
 
 
-def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:
+def parse_chat(content: bytes, headers: Mapping[str, str], client: str = "") -> ChatRequest:
     """Read a request body; headers say the same as `routing` for clients that cannot add a field.
 
     Raises:
@@ -107,6 +107,7 @@ def parse_chat(content: bytes, headers: Mapping[str, str]) -> ChatRequest:
         options=options_of(body, headers),
         parameters={key: value for key, value in body.items() if key not in OURS},
         session=headers.get("x-consilium-session", "")[:LONGEST_SESSION] or None,
+        client=client,
     )
 
 

@@ -74,6 +74,7 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
         self.status, self.headers = 0, dict[bytes, bytes]()
         self.over = self.spoke = self.reusable = False
@@ -151,7 +152,7 @@ class Connection(asyncio.Protocol):
 
     async def _let_pass(self, seconds: float) -> None:
         self._patient = True
-        timer = asyncio.get_running_loop().call_later(seconds, self._wake)
+        timer = self.loop.call_later(seconds, self._wake)
         try:
             await self._anything()
         finally:
@@ -169,7 +170,7 @@ class Connection(asyncio.Protocol):
         await self._anything()
 
     async def _anything(self) -> None:
-        self._news = asyncio.get_running_loop().create_future()
+        self._news = self.loop.create_future()
         try:
             await self._news
         finally:
@@ -322,7 +323,7 @@ class Connections:
         if not kept:
             return None
         since, connection = kept.pop()
-        if connection.reusable and asyncio.get_running_loop().time() - since < IDLE_SECONDS:
+        if connection.reusable and connection.loop.time() - since < IDLE_SECONDS:
             return connection
         connection.close()
         return self._kept(origin)
@@ -331,10 +332,9 @@ class Connections:
         if not connection.over or not connection.reusable or connection.transport is None:
             connection.close()
             return
-        loop = asyncio.get_running_loop()
-        self._free.setdefault(origin, []).append((loop.time(), connection))
+        self._free.setdefault(origin, []).append((connection.loop.time(), connection))
         if self._sweeping is None:
-            self._sweeping = loop.call_later(IDLE_SECONDS, self._sweep)
+            self._sweeping = connection.loop.call_later(IDLE_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
         """Close what has idled for too long, every few seconds while there is anything."""

@@ -50,7 +50,7 @@ async def chat_completions(request: Request) -> Response:
     services = await services_of(request)
     client = await client_of(request)
     content = await read_body(request.receive, request.headers, services.settings.max_body_bytes)
-    chat = confined(parse_chat(content, request.headers), client)
+    chat = confined(parse_chat(content, request.headers, client.key_id), client)
     request.state.told = {"model": known_model(chat, services), "stream": chat.stream, "key": client.key_id}
     with await services.gate.admit(client, chat) as visit:
         request.state.headers = visit.headers

@@ -210,7 +210,7 @@ def confined(request: ChatRequest, client: Client) -> ChatRequest:
     """Return the client's request as its key lets it be: its experts, and its priority or a lower one."""
     record = client.record
     if record is None:
-        return replace(request, client=client.key_id)
+        return request if request.client == client.key_id else replace(request, client=client.key_id)
     options, most = request.options, record.priority
     if most is not None:
         asked = options.priority if "priority" in options.model_fields_set else most
