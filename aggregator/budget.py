@@ -56,9 +56,7 @@ class Budget:
             finally:
                 self._settle(stream.facts, expected)
 
-        outer = ExpertStream(stream.call, chunks)
-        outer.facts = stream.facts
-        return outer
+        return ExpertStream(stream.call, chunks, stream.facts)
 
     def _admit(self, call: ExpertCall) -> float:
         """Count a call and return its expected cost.

@@ -208,15 +208,22 @@ class ExpertAnswer:
 
 
 class ExpertStream:
-    """An answer while it is written. Whoever holds it closes it (`async with`), or reads it to the end."""
+    """An answer while it is written. Whoever holds it closes it (`async with`), or reads it to the end.
+
+    Args:
+        call: what is asked.
+        open_chunks: begins the answer; called once, when the first chunk is awaited.
+        facts: what happens is written there; those of another stream where this is the same answer, seen by others.
+    """
 
     def __init__(
         self,
         call: ExpertCall,
         open_chunks: Callable[[CallFacts], AsyncGenerator[AnswerChunk, None]],
+        facts: CallFacts | None = None,
     ) -> None:
         self.call = call
-        self.facts = CallFacts(expert=call.expert)
+        self.facts = CallFacts(expert=call.expert) if facts is None else facts
         self._open_chunks = open_chunks
         self._chunks: AsyncGenerator[AnswerChunk, None] | None = None
         self._primed: AnswerChunk | None = None

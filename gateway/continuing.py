@@ -64,9 +64,7 @@ def continued(stream: ExpertStream, stand_ins: Sequence[ExpertName], ask: Ask) -
             async for chunk in marked:
                 yield chunk
 
-    outer = ExpertStream(stream.call, chunks)
-    outer.facts = stream.facts
-    return outer
+    return ExpertStream(stream.call, chunks, stream.facts)
 
 
 async def _marked(rest: ExpertStream, broken: ExpertError) -> AsyncGenerator[AnswerChunk, None]:

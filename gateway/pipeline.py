@@ -277,13 +277,15 @@ class Pipeline:
         latitude: Latitude,
         strategy: str,
     ) -> FusionTask:
-        writers = () if strategy == SINGLE else (self.fusion.fuser, *self.fusers(decision), self.default)
+        if strategy == SINGLE:  # nobody writes, nothing is waited for, no question comes up
+            return FusionTask(candidates, request.messages, latitude.ask, request.parameters, config=self.fusion)
+        writers = (self.fusion.fuser, *self.fusers(decision), self.default)
         return FusionTask(
             candidates=candidates,
             messages=request.messages,
             parameters=request.parameters,
             ask=latitude.ask,
-            fuser=latitude.writer(*writers) if writers else None,
+            fuser=latitude.writer(*writers),
             limits=latitude.limits(),
             stages=decision.stages,
             config=self.fusion,

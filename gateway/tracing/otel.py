@@ -71,9 +71,7 @@ class OtelTrace:
 
     def call(self, stream: ExpertStream) -> ExpertStream:
         """Return the call as a part of the trace; see `RequestTrace.call`."""
-        outer = ExpertStream(stream.call, lambda _: self._called(stream))
-        outer.facts = stream.facts
-        return outer
+        return ExpertStream(stream.call, lambda _: self._called(stream), stream.facts)
 
     def fusing(self, stream: FusedStream) -> FusedStream:
         """Return the fused answer as a part of the trace; see `RequestTrace.fusing`."""

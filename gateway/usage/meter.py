@@ -45,9 +45,7 @@ class Meter:
                 elif said:
                     self._add(stream.facts.expert, estimated(stream.call, said, characters))
 
-        outer = ExpertStream(stream.call, chunks)
-        outer.facts = stream.facts
-        return outer
+        return ExpertStream(stream.call, chunks, stream.facts)
 
     def _add(self, expert: ExpertName, usage: Usage) -> None:
         self.used[expert] = self.used.get(expert, Usage()) + usage
