@@ -156,13 +156,21 @@ async def closed_loop(target: Target, bodies: Bodies, *, clients: int, seconds: 
     return taken
 
 
+def kept(idle: list[Connection]) -> Connection | None:
+    """Take a connection that is still open, newest first; servers close those that idle."""
+    while idle:
+        if not (connection := idle.pop()).transport.is_closing():
+            return connection
+    return None
+
+
 async def open_loop(target: Target, bodies: Bodies, *, per_second: float, seconds: float, seed: int = 1) -> Taken:
     """Ask at Poisson's moments; connections are kept, and one more is opened when none is free."""
     taken, draw, idle = Taken(), random.Random(seed), [await connected(target.port)]
     running: set[asyncio.Task[None]] = set()
 
     async def one(due: float) -> None:
-        connection = idle.pop() if idle else await connected(target.port)
+        connection = kept(idle) or await connected(target.port)
         try:
             taken.add(await connection.ask(target.request(next(bodies))), due)
             idle.append(connection)
