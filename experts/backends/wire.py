@@ -90,8 +90,10 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self.status, self.headers = 0, {}
         self.over = self.spoke = self.reusable = False
+        self._pieces.clear()  # of a response that nobody read to its end
         self._ahead = self._head_bytes = 0
         self._busy = True
+        self._take_again()
         self.transport.write(request)
 
     async def head(self) -> int:

@@ -246,6 +246,18 @@ async def test_an_answer_that_is_left_is_aborted(connections: Connections) -> No
         assert 0 == connections.open
 
 
+async def test_what_was_left_unread_is_no_part_of_the_next_answer(connections: Connections) -> None:
+    second = OK.replace(b"ok", b"no")
+    async with serving(says(OK), says(second), says(CHUNKED + b"2\r\nok\r\n0\r\n\r\n"), says(second)) as served:
+        for _ in range(2):
+            async with connections.post(served.url, b"{}", {}) as response:
+                await asyncio.sleep(0.05)
+                assert response.over  # and left as it is
+            assert [b"no"] == (await asked(connections, served.url))[1]
+
+    assert 1 == served.met
+
+
 async def test_who_waits_is_cancelled_with_the_connection(connections: Connections) -> None:
     async with serving(says(pause=60)) as served:
         with pytest.raises(TimeoutError):
