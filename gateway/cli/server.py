@@ -33,6 +33,13 @@ def run(serving: Coroutine[Any, Any, None]) -> None:
         runner.run(serving)
 
 
+def collect_seldom() -> None:
+    """Keep what there is now out of garbage collection, and have the rest looked at `SELDOM`."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*SELDOM)
+
+
 class Uvicorn(uvicorn.Server):
     """uvicorn that leaves signals to us: its own handling raises them again before our clean-up has run.
 
@@ -89,9 +96,7 @@ class Server:
                 sockets.enter_context(listener)
             async with self.app.router.lifespan_context(self.app):
                 if alone:
-                    gc.collect()
-                    gc.freeze()
-                    gc.set_threshold(*SELDOM)
+                    collect_seldom()
                 await self._uvicorn.serve(sockets=list(listeners))
 
     async def run_until_signal(self, *listeners: socket.socket, leader: int | None = None) -> None:

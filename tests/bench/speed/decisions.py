@@ -1,6 +1,7 @@
 """Time our own decisions: alone, together, again, the policy by itself, and what the process weighs.
 
-`python -m tests.bench.speed.decisions` prints one JSON line.
+On the loop, and with garbage collected as seldom, as `consilium serve` has it. `python -m tests.bench.speed.decisions`
+prints one JSON line.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import psutil
+import uvloop
 
 from experts.profile import Price, Skill, SkillProfile
+from gateway.cli.server import collect_seldom
 from router import Router, RoutingConfig
 from router.config import EncoderConfig
 from router.policies import POLICIES
@@ -103,6 +106,7 @@ async def measure(threads: int, repeats: int) -> dict[str, Any]:
     config = CONFIG.model_copy(update={"encoder": EncoderConfig(threads=threads)})
     async with await Router.create(config, SPECIALISTS) as router:
         started = time.perf_counter() - begun
+        collect_seldom()
         short, long = texts_of(60, 2 * repeats + 320), texts_of(200, repeats // 2)
         await alone(router, texts_of(60, 10, seed=1) + texts_of(200, 5, seed=1))
         first, second = await alone(router, short[:repeats]), await alone(router, long)
@@ -126,7 +130,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=EncoderConfig().threads)
     parser.add_argument("--repeats", type=int, default=200)
     options = parser.parse_args()
-    print(json.dumps(asyncio.run(measure(options.threads, options.repeats))))
+    print(json.dumps(uvloop.run(measure(options.threads, options.repeats))))
 
 
 if __name__ == "__main__":
