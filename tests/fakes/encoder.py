@@ -23,7 +23,7 @@ def embed(texts: Sequence[str]) -> Vectors:
 
 
 class FakeEncoder:
-    """A `TextEncoder` that hashes words. `asked` is how often; what was asked is not kept: a soak weighs the process."""
+    """A `TextEncoder` that hashes words. `asked` is how often; what was asked is not kept: a soak weighs it."""
 
     name = "fake"
 

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from gateway.services import Services
 from gateway.settings import Settings
+from gateway.standing import Standing
 from tests.conftest import gateway_over
 from tests.fakes.expert import FakeExpert, serving
 from tests.integration.fusing_world import begun, ended, examined, fusing, questions, records, world, written_by
@@ -199,9 +199,9 @@ async def test_when_nobody_can_be_examined_nothing_is_written(tmp_path: Path) ->
 
 async def test_nobody_is_asked_while_servers_still_come_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fakes, up = world(), asyncio.Event()
-    state = Services.state
+    state = Standing.state
     async with gateway(fakes) as client:
-        monkeypatch.setattr(Services, "state", lambda self, name: state(self, name) if up.is_set() else "starting")
+        monkeypatch.setattr(Standing, "state", lambda self, name: state(self, name) if up.is_set() else "starting")
         job = await begun(client, questions(tmp_path, 4), experts=["sums"])
         await asyncio.sleep(1.5)
         early = sum(len(fake.requests) for fake in fakes.values())
