@@ -200,8 +200,10 @@ async def test_when_nobody_can_be_examined_nothing_is_written(tmp_path: Path) ->
 async def test_nobody_is_asked_while_servers_still_come_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fakes, up = world(), asyncio.Event()
     state = Standing.state
+    up.set()
+    monkeypatch.setattr(Standing, "state", lambda self, name: state(self, name) if up.is_set() else "starting")
     async with gateway(fakes) as client:
-        monkeypatch.setattr(Standing, "state", lambda self, name: state(self, name) if up.is_set() else "starting")
+        up.clear()
         job = await begun(client, questions(tmp_path, 4), experts=["sums"])
         await asyncio.sleep(1.5)
         early = sum(len(fake.requests) for fake in fakes.values())
