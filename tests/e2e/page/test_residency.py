@@ -57,8 +57,8 @@ def acts(row: Locator) -> list[str]:
     return row.locator(".acts-row button").all_inner_texts()
 
 
-def test_an_expert_is_woken_and_put_to_sleep_where_the_gateway_may_do_so(opened: Opener, url: str) -> None:
-    page = opened("experts", url=url)
+def test_an_expert_is_woken_and_put_to_sleep_where_the_gateway_may_do_so(url: str, opened: Opener) -> None:
+    page = opened("experts", url=url)  # closed before the gateway is, which was asked for first
     rows = {name: page.get_by_role("article", name=name, exact=True) for name in ("a", "b", "elsewhere")}
     word = {name: row.locator(".state-word") for name, row in rows.items()}
     expect(word["a"]).to_have_text("ready")
