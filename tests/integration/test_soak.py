@@ -14,22 +14,13 @@ from tests.bench.soak.trend import Trend, trend
 
 @pytest.mark.slow
 @pytest.mark.redis
-@pytest.mark.timeout(200)
-async def test_memory_and_descriptors_stay_flat(tmp_path: Path) -> None:
-    outcome = await run(tmp_path, seconds=25, seed=3)
-
-    assert [] == outcome.wrong
-    assert outcome.tally.outcomes["answered"] > 100
-    assert outcome.tally.outcomes["client left"] > 5
-
-
-@pytest.mark.long
-@pytest.mark.redis
 @pytest.mark.timeout(400)
 async def test_memory_and_descriptors_stay_flat_for_two_minutes(tmp_path: Path) -> None:
     outcome = await run(tmp_path, seconds=120, seed=4)
 
     assert [] == outcome.wrong
+    assert outcome.tally.outcomes["answered"] > 500
+    assert outcome.tally.outcomes["client left"] > 20
 
 
 def series(per_second: float, seconds: int, noise: float) -> Trend:
