@@ -21,10 +21,8 @@ from httpx_aiohttp import AiohttpTransport
 
 from experts.addresses import guarded_socket
 from experts.backends.reuse import Connector, once_more
-from experts.backends.wire import Connections
+from experts.backends.wire import CONNECT_SECONDS, IDLE_SECONDS, Connections
 
-IDLE_SOCKET_SECONDS = 4.0
-CONNECT_TIMEOUT_SECONDS = 5.0
 ENDING_SECONDS = 0.05
 """How long the end of a response is waited for after its last event, so that its connection can serve again."""
 LONGEST_SHORT_BYTES = 1024 * 1024
@@ -34,7 +32,7 @@ DECODED = frozenset({b"content-encoding", b"content-length", b"transfer-encoding
 
 
 def _session() -> aiohttp.ClientSession:
-    connector = Connector(limit=0, keepalive_timeout=IDLE_SOCKET_SECONDS, socket_factory=guarded_socket)
+    connector = Connector(limit=0, keepalive_timeout=IDLE_SECONDS, socket_factory=guarded_socket)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(once_more,))
 
 
@@ -44,7 +42,7 @@ class Client(httpx.AsyncClient):
     def __init__(self) -> None:
         self.answers = Connections()
         self._carrier = AiohttpTransport(client=_session)
-        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_SECONDS)
+        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
         nobodys = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # a server's cookie is nobody else's
         super().__init__(transport=self._carrier, timeout=timeout, follow_redirects=False, cookies=nobodys)
 

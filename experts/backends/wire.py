@@ -321,14 +321,13 @@ class Connections:
         await asyncio.sleep(0)  # their sockets are closed in the loop's next turn
 
     def _kept(self, origin: Origin) -> Connection | None:
-        kept = self._free.get(origin)
-        if not kept:
-            return None
-        since, connection = kept.pop()
-        if connection.reusable and connection.loop.time() - since < IDLE_SECONDS:
-            return connection
-        connection.close()
-        return self._kept(origin)
+        kept = self._free.get(origin, [])
+        while kept:
+            since, connection = kept.pop()
+            if connection.reusable and connection.loop.time() - since < IDLE_SECONDS:
+                return connection
+            connection.close()
+        return None
 
     def _left(self, origin: Origin, connection: Connection) -> None:
         if not connection.over or not connection.reusable or connection.transport is None:

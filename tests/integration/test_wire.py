@@ -246,6 +246,15 @@ async def test_an_answer_that_is_left_is_aborted(connections: Connections) -> No
         assert 0 == connections.open
 
 
+async def test_thousands_of_dead_connections_are_passed_over(connections: Connections) -> None:
+    async with serving(says(OK)) as served:
+        origin, _ = placed(served.url)
+        connections._free[origin] = [(0.0, wire.Connection()) for _ in range(3000)]
+        assert (200, [b"ok"]) == await asked(connections, served.url)
+
+    assert 1 == served.met
+
+
 async def test_what_was_left_unread_is_no_part_of_the_next_answer(connections: Connections) -> None:
     second = OK.replace(b"ok", b"no")
     async with serving(says(OK), says(second), says(CHUNKED + b"2\r\nok\r\n0\r\n\r\n"), says(second)) as served:
